@@ -1,0 +1,15 @@
+// What a computation is: every line of this package has an opinion on chain.
+
+export * from './cost.ts'
+export * from './dtype.ts'
+export * from './encode.ts'
+export * from './expr.ts'
+export * from './graph.ts'
+export * from './interpret.ts'
+export * from './merkle.ts'
+export * from './movement.ts'
+export * from './ops.ts'
+export * from './print.ts'
+export * from './sha256.ts'
+export * from './shape.ts'
+export * from './verify.ts'
