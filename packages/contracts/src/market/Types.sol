@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// The words of the market: what a task is, what it pays, what a provider offers, and what the contracts ask of one another.
+pragma solidity ^0.8.28;
+
+/// What is trained, how it is cut into claims, how it is checked. Its id is keccak256(abi.encode(spec)).
+struct Spec {
+    bytes32 graphId;
+    bytes32 initialState; // state root before the first step
+    bytes32 dataRoot; // items root over the data slots
+    uint32 exprs; // leaves of the trace tree
+    uint32 stateSlots;
+    uint32 dataSlots;
+    uint32 probe; // the probe's expr
+    uint32 stepsPerCheckpoint;
+    uint32 checkpointsPerSlice; // segments a slice
+    uint32 slices;
+    uint64 operationsPerStep;
+    uint8 assurance; // 0 none, 1 spot, 2 full
+    uint8 verifiers; // drawn per claim
+    uint8 segments; // per verifier, once the solver is past probation
+    uint32 confirmSeconds; // the solver must confirm within
+    uint32 sliceSeconds; // and claim each slice within
+    uint32 sealSeconds;
+    uint32 discloseSeconds;
+    uint32 revealSeconds;
+    uint32 challengeSeconds; // open to challenges after the last reveal
+    uint32 clockSeconds; // each side's thinking time in a dispute
+}
+
+/// What one solver is paid and puts at risk. Wei of the token.
+struct Terms {
+    uint256 slicePriceWei;
+    uint256 auditFeeWei; // per audited segment
+    uint256 bondWei;
+}
+
+/// What a provider signs (EIP-712).
+struct Offer {
+    address solver;
+    uint256 weiPerTeraop; // price of 10^12 scalar operations
+    uint64 memoryBytes;
+    uint64 operationsPerSecond; // measured by its own self-test
+    uint32 capacity; // tasks at a time
+    uint64 validUntil; // unix seconds
+    uint8 minAssurance;
+    bytes32 salt;
+    string contact; // where its node answers
+}
+
+struct Permit {
+    uint256 amountWei;
+    uint256 deadline;
+    uint8 v;
+    bytes32 r;
+    bytes32 s;
+}
+
+/// A claim over one slice, as the court needs it.
+struct ClaimView {
+    uint256 taskId;
+    address solver;
+    bytes32 root;
+    bytes32 startState;
+    bytes32 endState;
+    bool open; // neither settled nor void
+}
+
+interface IMarket {
+    function claimView(uint256 claimId) external view returns (ClaimView memory);
+    function specOf(uint256 taskId) external view returns (Spec memory);
+    function termsOf(uint256 taskId) external view returns (Terms memory);
+    /// The court: a dispute about the claim was opened, or ended without conviction.
+    function contest(uint256 claimId, address challenger) external;
+    function uncontest(uint256 claimId, address challenger) external;
+    /// The court: the solver lied in `segment`.
+    function convict(uint256 claimId, address challenger, uint32 segment) external;
+    /// The audit: the claim is void without guilt proved (withheld data, no disclosure); `fault` slashes the solver.
+    function void(uint256 claimId, bool fault) external;
+}
+
+interface IAudit {
+    /// The market: a claim was made; its audit begins.
+    function begin(uint256 claimId, uint32 acceptedBefore) external;
+    /// True when every assigned segment has its verdict, none is *different* without a dispute, and the window is over.
+    function passed(uint256 claimId) external view returns (bool);
+    /// The market, on settling: who is paid for how many segments.
+    function payees(uint256 claimId) external view returns (address[] memory verifiers, uint32[] memory segments);
+    /// The market, on conviction: who attested this segment.
+    function attesters(uint256 claimId, uint32 segment) external view returns (address[] memory);
+    /// The court: a verifier that said *different* has kept its word.
+    function disputed(uint256 claimId, address verifier) external;
+}
+
+interface IStake {
+    function freeOf(address who) external view returns (uint256);
+    /// Ledger moves, for the market, the audit and the court only.
+    function pull(address from, uint256 amountWei, Permit calldata permit) external; // tokens in, to `from`'s free balance
+    function lock(address who, uint256 amountWei) external; // free -> locked
+    function unlock(address who, uint256 amountWei) external; // locked -> free
+    function escrow(uint256 taskId, address from, uint256 amountWei) external; // free -> escrow
+    function release(uint256 taskId, address to, uint256 amountWei) external; // escrow -> free
+    function slash(address who, address to, uint256 amountWei) external; // locked -> somebody's free balance
+    function burn(address who, uint256 amountWei) external; // locked -> burnt
+    /// Seats: SEAT_WEI each, append-only, so that a draw counts them as they stood.
+    function seatCount() external view returns (uint256);
+    function seatAt(uint256 index, uint256 atTime) external view returns (address owner, bool active);
+    function slashSeat(address owner, uint256 amountWei, address to) external; // from seat stake; address(0) burns
+}
