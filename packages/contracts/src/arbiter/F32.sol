@@ -37,13 +37,15 @@ library F32Lib {
     }
 
     /// Sign inverted, zeros and infinities included.
-    function neg(F32 a) internal pure returns (F32) {
-        return canonical(F32.wrap(F32.unwrap(a) ^ uint32(SIGN)));
+    function neg(F32 a_) internal pure returns (F32) {
+        uint256 a = F32.unwrap(a_);
+        return F32.wrap(uint32(a & MAGNITUDE > INFINITY ? NAN : a ^ SIGN));
     }
 
     /// Sign cleared.
-    function abs(F32 a) internal pure returns (F32) {
-        return canonical(F32.wrap(F32.unwrap(a) & uint32(MAGNITUDE)));
+    function abs(F32 a_) internal pure returns (F32) {
+        uint256 a = F32.unwrap(a_) & MAGNITUDE;
+        return F32.wrap(uint32(a > INFINITY ? NAN : a));
     }
 
     /// Square root, correctly rounded; -0 stays -0, anything below is NaN (IEEE-754 §5.4.1).
@@ -84,13 +86,55 @@ library F32Lib {
     }
 
     /// Sum, correctly rounded; an exact cancellation gives +0, and only -0 + -0 gives -0.
-    function add(F32 a, F32 b) internal pure returns (F32) {
-        return F32.wrap(uint32(sum(F32.unwrap(a), F32.unwrap(b))));
+    function add(F32 a_, F32 b_) internal pure returns (F32) {
+        unchecked {
+            uint256 a = F32.unwrap(a_);
+            uint256 b = F32.unwrap(b_);
+            if (a & MAGNITUDE < b & MAGNITUDE) (a, b) = (b, a);
+            // From here |a| >= |b|.
+            uint256 e = (a >> 23) & 0xff;
+            if (e == 0xff) {
+                bool defined = a & MAGNITUDE == INFINITY && (b & MAGNITUDE != INFINITY || a == b);
+                return F32.wrap(uint32(defined ? a : NAN));
+            }
+            // Significands with 32 bits of room below. A subnormal has the exponent 1 without the hidden bit.
+            uint256 m = (a & FRACTION) << 32;
+            if (e == 0) e = 1;
+            else m |= HIDDEN << 32;
+            uint256 mb = (b & FRACTION) << 32;
+            uint256 d = (b >> 23) & 0xff;
+            if (d == 0) d = 1;
+            else mb |= HIDDEN << 32;
+            d = e - d;
+            // Exact up to 32 places. Beyond, b is less than a quarter of a's last place, and any small sum rounds like it: 1 stands for it.
+            if (d <= 32) mb >>= d;
+            else if (mb != 0) mb = 1;
+            if ((a ^ b) & SIGN == 0) {
+                m += mb;
+                if (m < 1 << 56) m = ((e - 1) << 23) + ((m + 0x7fffffff + ((m >> 32) & 1)) >> 32);
+                else m = (e << 23) + ((m + 0xffffffff + ((m >> 33) & 1)) >> 33);
+                return F32.wrap(uint32((a & SIGN) | (m < INFINITY ? m : INFINITY)));
+            }
+            m -= mb;
+            a &= SIGN;
+            // A difference cannot overflow. Without loss of leading bits, or where the exponent cannot sink, it is rounded as it stands.
+            if (m >= 1 << 55) return F32.wrap(uint32(a | (((e - 1) << 23) + ((m + 0x7fffffff + ((m >> 32) & 1)) >> 32))));
+            if (m == 0) return F32.wrap(0);
+            if (e == 1) return F32.wrap(uint32(a | (m >> 32)));
+            if (m >= 1 << 54) return F32.wrap(uint32(a | (((e - 2) << 23) + ((m + 0x3fffffff + ((m >> 31) & 1)) >> 31))));
+            // Two or more leading bits gone: the exponents differed by at most 1, so the difference is exact and has 31 zeros below.
+            (m, d) = normalize(m >> 31);
+            d -= 7;
+            // d is how far the leading bit lies below its place; the exponent can sink by e - 1 at most, then the result is subnormal.
+            if (d < e) return F32.wrap(uint32(a | (((e - d - 1) << 23) + (m >> 8))));
+            return F32.wrap(uint32(a | (m >> (9 + d - e))));
+        }
     }
 
     /// Difference, correctly rounded.
     function sub(F32 a, F32 b) internal pure returns (F32) {
-        return F32.wrap(uint32(sum(F32.unwrap(a), F32.unwrap(b) ^ SIGN)));
+        // A NaN in b stays one with its sign turned, and add makes it canonical.
+        return add(a, F32.wrap(F32.unwrap(b) ^ uint32(SIGN)));
     }
 
     /// Product, correctly rounded.
@@ -98,19 +142,20 @@ library F32Lib {
         unchecked {
             uint256 a = F32.unwrap(a_);
             uint256 b = F32.unwrap(b_);
-            uint256 sign = (a ^ b) & SIGN;
-            a &= MAGNITUDE;
-            b &= MAGNITUDE;
-            if (a >= INFINITY || b >= INFINITY) {
-                if (a > INFINITY || b > INFINITY || a == 0 || b == 0) return F32.wrap(uint32(NAN));
-                return F32.wrap(uint32(sign | INFINITY));
+            uint256 e = (a >> 23) & 0xff;
+            uint256 eb = (b >> 23) & 0xff;
+            // Both normal (exponents 1 to 254; 0 wraps to far above), and the result too: the way of nearly all products, without calls.
+            if (e - 1 < 254 && eb - 1 < 254) {
+                e += eb;
+                // The product of two significands in [2^23, 2^24) is exact and in [2^46, 2^48).
+                uint256 m = ((a & FRACTION) | HIDDEN) * ((b & FRACTION) | HIDDEN);
+                if (e > 127) {
+                    if (m < 1 << 47) m = ((e - 128) << 23) + ((m + 0x3fffff + ((m >> 23) & 1)) >> 23);
+                    else m = ((e - 127) << 23) + ((m + 0x7fffff + ((m >> 24) & 1)) >> 24);
+                    return F32.wrap(uint32(((a ^ b) & SIGN) | (m < INFINITY ? m : INFINITY)));
+                }
             }
-            if (a == 0 || b == 0) return F32.wrap(uint32(sign));
-            (int256 e, uint256 m) = unpack(a);
-            (int256 eb, uint256 mb) = unpack(b);
-            // The product of two significands in [2^23, 2^24) is exact and in [2^46, 2^48).
-            m *= mb;
-            return F32.wrap(uint32(m < 1 << 47 ? roundPack(sign, e + eb - 127, m << 9) : roundPack(sign, e + eb - 126, m << 8)));
+            return mulRare(a, b);
         }
     }
 
@@ -119,25 +164,25 @@ library F32Lib {
         unchecked {
             uint256 a = F32.unwrap(a_);
             uint256 b = F32.unwrap(b_);
-            uint256 sign = (a ^ b) & SIGN;
-            a &= MAGNITUDE;
-            b &= MAGNITUDE;
-            if (a >= INFINITY || b >= INFINITY) {
-                if (a > INFINITY || b > INFINITY || a == b) return F32.wrap(uint32(NAN));
-                return F32.wrap(uint32(a == INFINITY ? sign | INFINITY : sign));
+            uint256 e = (a >> 23) & 0xff;
+            uint256 eb = (b >> 23) & 0xff;
+            // As in mul: both normal, and the result too.
+            if (e - 1 < 254 && eb - 1 < 254 && e + 125 > eb) {
+                e = e + 126 - eb;
+                uint256 m = (a & FRACTION) | HIDDEN;
+                b = (b & FRACTION) | HIDDEN;
+                // 56 bits of quotient. An inexact one shows it among them: past the 25 that rounding looks at, what remains is at least
+                // 1/b > 2^-24 of the last, so one of the next 24 is set, and dropping the rest cannot make a tie or an exact result of it.
+                if (m < b) {
+                    m = (m << 56) / b;
+                    --e;
+                } else {
+                    m = (m << 55) / b;
+                }
+                m = (e << 23) + ((m + 0x7fffffff + ((m >> 32) & 1)) >> 32);
+                return F32.wrap(uint32(((a ^ F32.unwrap(b_)) & SIGN) | (m < INFINITY ? m : INFINITY)));
             }
-            if (a == 0 || b == 0) {
-                if (a == b) return F32.wrap(uint32(NAN));
-                return F32.wrap(uint32(a == 0 ? sign : sign | INFINITY));
-            }
-            (int256 e, uint256 m) = unpack(a);
-            (int256 eb, uint256 mb) = unpack(b);
-            // 56 bits of quotient. An inexact one shows it among them: past the 25 that rounding looks at, what remains is at least 1/mb
-            // > 2^-24 of the last, so one of the next 24 is set, and truncating the rest cannot make a tie or an exact result of it.
-            return
-                F32.wrap(
-                    uint32(m < mb ? roundPack(sign, e - eb + 126, (m << 56) / mb) : roundPack(sign, e - eb + 127, (m << 55) / mb))
-                );
+            return divRare(a, b);
         }
     }
 
@@ -147,15 +192,21 @@ library F32Lib {
     }
 
     /// 1 where a is less than or equal to b; else, and with a NaN, 0.
-    function le(F32 a, F32 b) internal pure returns (I32) {
-        if (isNaN(a) || isNaN(b)) return I32.wrap(0);
-        return I32.wrap(rank(b) < rank(a) ? 0 : 1);
+    function le(F32 a_, F32 b_) internal pure returns (I32) {
+        uint256 a = F32.unwrap(a_);
+        uint256 b = F32.unwrap(b_);
+        // As in less; here two zeros of any sign pass.
+        if (a | b < SIGN) return I32.wrap(a <= b && b <= INFINITY ? 1 : 0);
+        if (a >= b && a <= SIGN | INFINITY && b & MAGNITUDE <= INFINITY) return I32.wrap(1);
+        return I32.wrap((a | b) & MAGNITUDE == 0 ? 1 : 0);
     }
 
     /// 1 where a equals b, the two zeros being equal; else, and with a NaN, 0.
-    function eq(F32 a, F32 b) internal pure returns (I32) {
-        if (isNaN(a) || isNaN(b)) return I32.wrap(0);
-        return I32.wrap(rank(a) == rank(b) ? 1 : 0);
+    function eq(F32 a_, F32 b_) internal pure returns (I32) {
+        uint256 a = F32.unwrap(a_);
+        uint256 b = F32.unwrap(b_);
+        if (a == b) return I32.wrap(a & MAGNITUDE <= INFINITY ? 1 : 0);
+        return I32.wrap((a | b) & MAGNITUDE == 0 ? 1 : 0);
     }
 
     /// b where b < a, else a: a select, so a NaN in a comes through, and one in b gives a.
@@ -177,7 +228,7 @@ library F32Lib {
             if (sign != 0) m = (1 << 32) - m;
             uint256 n;
             (m, n) = normalize(m);
-            return F32.wrap(uint32(roundPack(sign, int256(158 - n), m << 24)));
+            return roundPack(sign, int256(158 - n), m << 24);
         }
     }
 
@@ -200,60 +251,52 @@ library F32Lib {
 
     // ---- without a twin: the parts that the hardware does on the other side ----
 
-    /// a + b on words.
-    function sum(uint256 a, uint256 b) private pure returns (uint256) {
+    /// a · b where an operand or the result is not a normal number.
+    function mulRare(uint256 a, uint256 b) private pure returns (F32) {
         unchecked {
-            uint256 m = a & MAGNITUDE;
-            uint256 mb = b & MAGNITUDE;
-            if (m < mb) (a, b, m, mb) = (b, a, mb, m);
-            // From here |a| >= |b|.
-            if (m >= INFINITY) return m > INFINITY || (mb == INFINITY && a != b) ? NAN : a;
-            uint256 e = m >> 23;
-            uint256 d = mb >> 23;
-            // A subnormal has the exponent 1 without the hidden bit. Significands get 32 bits of room below.
-            if (e == 0) e = 1;
-            else m = (m & FRACTION) | HIDDEN;
-            if (d == 0) d = 1;
-            else mb = (mb & FRACTION) | HIDDEN;
-            m <<= 32;
-            mb <<= 32;
-            d = e - d;
-            // Exact up to 32 places. Beyond, b is less than a quarter of a's last place, and any small sum rounds like it: 1 stands for it.
-            if (d <= 32) mb >>= d;
-            else if (mb != 0) mb = 1;
-            if ((a ^ b) & SIGN == 0) {
-                m += mb;
-                a &= SIGN;
-                if (m < 1 << 56) return a | saturate(((e - 1) << 23) + ((m + 0x7fffffff + ((m >> 32) & 1)) >> 32));
-                return a | saturate((e << 23) + ((m + 0xffffffff + ((m >> 33) & 1)) >> 33));
+            uint256 sign = (a ^ b) & SIGN;
+            a &= MAGNITUDE;
+            b &= MAGNITUDE;
+            if (a >= INFINITY || b >= INFINITY) {
+                if (a > INFINITY || b > INFINITY || a == 0 || b == 0) return F32.wrap(uint32(NAN));
+                return F32.wrap(uint32(sign | INFINITY));
             }
-            m -= mb;
-            if (m == 0) return 0;
-            a &= SIGN;
-            // A difference cannot overflow. Without loss of leading bits, or where the exponent cannot sink, it is rounded as it stands.
-            if (m >= 1 << 55 || e == 1) return a | (((e - 1) << 23) + ((m + 0x7fffffff + ((m >> 32) & 1)) >> 32));
-            if (m >= 1 << 54) return a | (((e - 2) << 23) + ((m + 0x3fffffff + ((m >> 31) & 1)) >> 31));
-            // Two or more leading bits gone: the exponents differed by at most 1, so the difference is exact and has 31 zeros below.
-            (m, d) = normalize(m >> 31);
-            d -= 7;
-            // d is how far the leading bit lies below its place; the exponent can sink by e - 1 at most, then the result is subnormal.
-            if (d < e) return a | (((e - d - 1) << 23) + (m >> 8));
-            return a | (m >> (9 + d - e));
+            if (a == 0 || b == 0) return F32.wrap(uint32(sign));
+            (int256 e, uint256 m) = unpack(a);
+            (int256 eb, uint256 mb) = unpack(b);
+            m *= mb;
+            return m < 1 << 47 ? roundPack(sign, e + eb - 127, m << 9) : roundPack(sign, e + eb - 126, m << 8);
+        }
+    }
+
+    /// a / b where an operand or the result is not a normal number.
+    function divRare(uint256 a, uint256 b) private pure returns (F32) {
+        unchecked {
+            uint256 sign = (a ^ b) & SIGN;
+            a &= MAGNITUDE;
+            b &= MAGNITUDE;
+            if (a >= INFINITY || b >= INFINITY) {
+                if (a > INFINITY || b > INFINITY || a == b) return F32.wrap(uint32(NAN));
+                return F32.wrap(uint32(a == INFINITY ? sign | INFINITY : sign));
+            }
+            if (a == 0 || b == 0) {
+                if (a == b) return F32.wrap(uint32(NAN));
+                return F32.wrap(uint32(a == 0 ? sign : sign | INFINITY));
+            }
+            (int256 e, uint256 m) = unpack(a);
+            (int256 eb, uint256 mb) = unpack(b);
+            return m < mb ? roundPack(sign, e - eb + 126, (m << 56) / mb) : roundPack(sign, e - eb + 127, (m << 55) / mb);
         }
     }
 
     /// Whether a < b; false with a NaN.
-    function less(F32 a, F32 b) private pure returns (bool) {
-        if (isNaN(a) || isNaN(b)) return false;
-        return rank(a) < rank(b);
-    }
-
-    /// An integer that orders words as their numbers are ordered, both zeros alike; not for NaN.
-    function rank(F32 a) private pure returns (int256) {
-        unchecked {
-            int256 w = int256(uint256(F32.unwrap(a)));
-            return w < int256(SIGN) ? w : int256(SIGN) - w;
-        }
+    function less(F32 a_, F32 b_) private pure returns (bool) {
+        uint256 a = F32.unwrap(a_);
+        uint256 b = F32.unwrap(b_);
+        // Words of numbers without sign are in the numbers' order, and a NaN is above infinity.
+        if (a | b < SIGN) return a < b && b <= INFINITY;
+        // With a sign somewhere, a is the less where its word is the greater: so it has one, and if b has too, b is no NaN where a is none.
+        return a > b && a <= SIGN | INFINITY && b & MAGNITUDE <= INFINITY && (a | b) & MAGNITUDE != 0;
     }
 
     /// Exponent e and significand m in [2^23, 2^24) of a finite word that is not zero, |a| = m · 2^(e-150); e < 1 where a is subnormal.
@@ -268,19 +311,17 @@ library F32Lib {
         }
     }
 
-    /// The word nearest to m · 2^(e-182), with m in [2^55, 2^56) and so of exponent e: ties to even, overflow to infinity.
-    function roundPack(uint256 sign, int256 e, uint256 m) private pure returns (uint256) {
+    /// The number nearest to m · 2^(e-182), with m in [2^55, 2^56) and so of exponent e: ties to even, overflow to infinity.
+    function roundPack(uint256 sign, int256 e, uint256 m) private pure returns (F32) {
         unchecked {
-            // A carry out of the significand raises the exponent: the encoding is consecutive.
-            if (e > 0) return sign | saturate((uint256(e - 1) << 23) + ((m + 0x7fffffff + ((m >> 32) & 1)) >> 32));
+            if (e > 0) {
+                // A carry out of the significand raises the exponent: the encoding is consecutive.
+                m = (uint256(e - 1) << 23) + ((m + 0x7fffffff + ((m >> 32) & 1)) >> 32);
+                return F32.wrap(uint32(sign | (m < INFINITY ? m : INFINITY)));
+            }
             uint256 k = uint256(33 - e);
-            return sign | ((m + (1 << (k - 1)) - 1 + ((m >> k) & 1)) >> k);
+            return F32.wrap(uint32(sign | ((m + (1 << (k - 1)) - 1 + ((m >> k) & 1)) >> k)));
         }
-    }
-
-    /// A magnitude, or infinity where it went past the largest finite one.
-    function saturate(uint256 magnitude) private pure returns (uint256) {
-        return magnitude < INFINITY ? magnitude : INFINITY;
     }
 
     /// m · 2^n in [2^31, 2^32), and n, for m in [1, 2^32).
