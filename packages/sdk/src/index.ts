@@ -1,1 +1,5 @@
-export {}
+// Talking to the network.
+
+export * from './client.ts'
+export * from './offer.ts'
+export * from './spec.ts'

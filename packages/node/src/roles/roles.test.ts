@@ -1,0 +1,113 @@
+// The roles as tables: this state of the chain, that action.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Address, Hex } from 'viem'
+import { solverActions } from './solver.ts'
+import { GRACE_SECONDS, verifierActions } from './verifier.ts'
+import type { AuditView, GameView, TaskView } from './views.ts'
+
+const [me, other] = ['0x00000000000000000000000000000000000000aa', '0x00000000000000000000000000000000000000bb'] as [Address, Address]
+const root = `0x${'11'.repeat(32)}` as Hex
+const task: TaskView = {
+  taskId: 1n,
+  status: 'running',
+  submitter: other,
+  solver: me,
+  slice: 2,
+  slices: 5,
+  acceptedState: root,
+  deadline: 1000,
+  claimId: 0n,
+}
+const audit: AuditView = {
+  claimId: 7n,
+  stage: 'sealing',
+  deadline: 500,
+  drawable: false,
+  assignments: [{ segment: 3, verifier: me }],
+  sealed: [],
+  revealed: [],
+}
+const game: GameView = {
+  gameId: 4n,
+  claimId: 7n,
+  segment: 3,
+  solver: me,
+  challenger: other,
+  decided: false,
+  solverToMove: true,
+  deadline: 300,
+}
+const ready = { contents: true, trained: 2 }
+
+test('a solver fetches before it confirms, and confirms nothing it refused', () => {
+  const offered = { ...task, status: 'offered' as const, slice: 0 }
+  assert.deepEqual(solverActions(me, offered, undefined, [], { contents: false, trained: 0 }, 10), [{ do: 'fetch' }])
+  assert.deepEqual(solverActions(me, offered, undefined, [], { contents: true, trained: 0 }, 10), [{ do: 'confirm' }])
+  assert.deepEqual(solverActions(me, offered, undefined, [], { contents: false, refused: 'too big', trained: 0 }, 10), [])
+  assert.deepEqual(solverActions(me, offered, undefined, [], { contents: true, trained: 0 }, 1001), [], 'too late to confirm')
+})
+
+test('a solver claims what it has trained, and trains one slice ahead at most', () => {
+  assert.deepEqual(solverActions(me, task, undefined, [], { contents: true, trained: 3 }, 10), [{ do: 'claim' }, { do: 'train', slice: 3 }])
+  assert.deepEqual(solverActions(me, { ...task, claimId: 7n }, audit, [], { contents: true, trained: 4 }, 10), [])
+  assert.deepEqual(solverActions(me, { ...task, slice: 4 }, undefined, [], { contents: true, trained: 5 }, 10), [{ do: 'claim' }])
+})
+
+test('a solver draws when it can, discloses when asked, settles when passed and nobody disputes', () => {
+  const claimed = { ...task, claimId: 7n }
+  const last = { contents: true, trained: 4 }
+  assert.deepEqual(solverActions(me, claimed, { ...audit, stage: 'drawing' }, [], last, 10), [])
+  assert.deepEqual(solverActions(me, claimed, { ...audit, stage: 'drawing', drawable: true }, [], last, 10), [{ do: 'draw', claimId: 7n }])
+  assert.deepEqual(solverActions(me, claimed, { ...audit, stage: 'disclosing' }, [], last, 10), [{ do: 'disclose', claimId: 7n }])
+  assert.deepEqual(solverActions(me, claimed, { ...audit, stage: 'passed' }, [], last, 10), [{ do: 'settle' }])
+  assert.deepEqual(solverActions(me, claimed, { ...audit, stage: 'passed' }, [{ ...game, solverToMove: false }], last, 10), [])
+  assert.deepEqual(solverActions(me, claimed, audit, [], last, 501), [{ do: 'redraw', claimId: 7n }])
+})
+
+test('a solver answers every dispute first, and takes the win when the challenger stalls', () => {
+  const two = [game, { ...game, gameId: 5n }, { ...game, gameId: 6n, solverToMove: false }]
+  assert.deepEqual(solverActions(me, { ...task, claimId: 7n }, audit, two, { contents: true, trained: 4 }, 301), [
+    { do: 'defend', gameId: 4n },
+    { do: 'defend', gameId: 5n },
+    { do: 'timeout', gameId: 6n },
+  ])
+})
+
+test('a solver lets go of a task that is no longer its own', () => {
+  assert.deepEqual(solverActions(other, task, undefined, [], ready, 10), [{ do: 'drop' }])
+  assert.deepEqual(solverActions(me, { ...task, status: 'halted' }, undefined, [], ready, 10), [{ do: 'drop' }])
+})
+
+test('a verifier audits before it seals, seals before it reveals, and does nothing where it was not drawn', () => {
+  assert.deepEqual(verifierActions(me, audit, [], {}, 10), [{ do: 'audit', claimId: 7n }])
+  assert.deepEqual(verifierActions(me, audit, [], { verdict: 'same' }, 10), [{ do: 'seal', claimId: 7n }])
+  assert.deepEqual(verifierActions(me, { ...audit, sealed: [me] }, [], { verdict: 'same' }, 10), [])
+  assert.deepEqual(verifierActions(me, { ...audit, stage: 'revealing', sealed: [me] }, [], { verdict: 'same' }, 10), [
+    { do: 'reveal', claimId: 7n },
+  ])
+  assert.deepEqual(
+    verifierActions(me, { ...audit, stage: 'revealing', sealed: [other] }, [], { verdict: 'same' }, 10),
+    [],
+    'it never sealed',
+  )
+  assert.deepEqual(verifierActions(other, audit, [], {}, 10), [])
+})
+
+test('a verifier that said different challenges once it has revealed, then presses, then takes a stalled game', () => {
+  const after = { ...audit, stage: 'challenging' as const, sealed: [me], revealed: [me] }
+  const mine = { ...game, solver: other, challenger: me }
+  assert.deepEqual(verifierActions(me, after, [], { verdict: 'different', different: 3 }, 10), [{ do: 'challenge', claimId: 7n }])
+  assert.deepEqual(verifierActions(me, after, [mine], { verdict: 'different', different: 3 }, 10), [])
+  assert.deepEqual(verifierActions(me, after, [{ ...mine, solverToMove: false }], { verdict: 'different', different: 3 }, 10), [
+    { do: 'press', gameId: 4n },
+  ])
+  assert.deepEqual(verifierActions(me, after, [mine], { verdict: 'different', different: 3 }, 301), [{ do: 'timeout', gameId: 4n }])
+})
+
+test('a verifier settles for a solver that went away, after a while', () => {
+  const passed = { ...audit, stage: 'passed' as const, sealed: [me], revealed: [me] }
+  assert.deepEqual(verifierActions(me, passed, [], { verdict: 'same' }, 500), [])
+  assert.deepEqual(verifierActions(me, passed, [], { verdict: 'same' }, 501 + GRACE_SECONDS), [{ do: 'settle', claimId: 7n }])
+})

@@ -1,0 +1,58 @@
+// The solver: what to do next, given what the chain says and what this node has. Pure; node.ts carries it out.
+
+import type { Address } from 'viem'
+import { type AuditView, type GameView, sameAddress, type TaskView } from './views.ts'
+
+/** What this node has of a task. */
+export type SolverMemory = {
+  /** Contents fetched and checked; `refused` says why they never will be. */
+  readonly contents: boolean
+  readonly refused?: string
+  /** Slices trained and stored, counted from the task's first. */
+  readonly trained: number
+}
+
+export type SolverAction =
+  | { readonly do: 'fetch' | 'confirm' | 'claim' | 'settle' | 'drop' }
+  | { readonly do: 'train'; readonly slice: number }
+  | { readonly do: 'draw' | 'disclose' | 'redraw'; readonly claimId: bigint }
+  | { readonly do: 'defend' | 'timeout'; readonly gameId: bigint }
+
+/** Slices that a solver trains beyond the one being audited: enough to keep it busy, little to lose. */
+export const AHEAD = 1
+
+/**
+ * The solver's next actions on one task, most urgent first. Each is safe to repeat: the chain refuses what was done already.
+ * @param games undecided disputes about the task's claim
+ */
+export function solverActions(
+  me: Address,
+  task: TaskView,
+  audit: AuditView | undefined,
+  games: readonly GameView[],
+  memory: SolverMemory,
+  nowSeconds: number,
+): SolverAction[] {
+  const actions: SolverAction[] = []
+  if (!sameAddress(task.solver, me) || task.status === 'halted' || task.status === 'done' || task.status === 'cancelled')
+    return [{ do: 'drop' }]
+  for (const game of games) {
+    if (!sameAddress(game.solver, me) || game.decided) continue
+    if (game.solverToMove) actions.push({ do: 'defend', gameId: game.gameId })
+    else if (nowSeconds > game.deadline) actions.push({ do: 'timeout', gameId: game.gameId })
+  }
+  if (task.status === 'offered') {
+    if (memory.refused === undefined && nowSeconds <= task.deadline) actions.push({ do: memory.contents ? 'confirm' : 'fetch' })
+    return actions
+  }
+  if (!memory.contents) return [...actions, { do: 'fetch' }]
+  if (task.claimId !== 0n && audit) {
+    if (audit.stage === 'drawing' && audit.drawable) actions.push({ do: 'draw', claimId: audit.claimId })
+    if (audit.stage === 'sealing' && nowSeconds > audit.deadline) actions.push({ do: 'redraw', claimId: audit.claimId })
+    if (audit.stage === 'disclosing') actions.push({ do: 'disclose', claimId: audit.claimId })
+    if (audit.stage === 'passed' && games.every((g) => g.decided)) actions.push({ do: 'settle' })
+  }
+  if (task.claimId === 0n && memory.trained > task.slice) actions.push({ do: 'claim' })
+  if (memory.trained < task.slices && memory.trained <= task.slice + AHEAD) actions.push({ do: 'train', slice: memory.trained })
+  return actions
+}

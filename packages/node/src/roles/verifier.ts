@@ -1,0 +1,47 @@
+// The verifier: audits the segments it was drawn for, seals, reveals, and walks a liar down. Pure; node.ts carries it out.
+
+import type { Address } from 'viem'
+import { type AuditView, type GameView, sameAddress } from './views.ts'
+
+export type Verdict = 'same' | 'different' | 'unavailable'
+/** Codes of Audit.sol. */
+export const VERDICT: Readonly<Record<Verdict, number>> = { same: 1, different: 2, unavailable: 3 }
+
+/** What this node found out about a claim; written to disk before it is sealed. */
+export type VerifierMemory = { readonly verdict?: Verdict /** First segment that differs. */; readonly different?: number }
+
+export type VerifierAction =
+  | { readonly do: 'audit' | 'seal' | 'reveal' | 'challenge' | 'redraw' | 'settle' | 'draw'; readonly claimId: bigint }
+  | { readonly do: 'press' | 'timeout'; readonly gameId: bigint }
+
+/** Seconds a verifier leaves the solver to do what anybody may do (draw, settle) before it does it for it. */
+export const GRACE_SECONDS = 5
+
+const includes = (list: readonly Address[], who: Address): boolean => list.some((a) => sameAddress(a, who))
+
+/** The verifier's next actions on one claim, most urgent first. */
+export function verifierActions(
+  me: Address,
+  audit: AuditView,
+  games: readonly GameView[],
+  memory: VerifierMemory,
+  nowSeconds: number,
+): VerifierAction[] {
+  const actions: VerifierAction[] = []
+  const { claimId } = audit
+  for (const game of games) {
+    if (!sameAddress(game.challenger, me) || game.decided) continue
+    if (!game.solverToMove) actions.push({ do: 'press', gameId: game.gameId })
+    else if (nowSeconds > game.deadline) actions.push({ do: 'timeout', gameId: game.gameId })
+  }
+  if (!audit.assignments.some((a) => sameAddress(a.verifier, me)) || audit.stage === 'void') return actions
+  if (memory.verdict === undefined) return audit.stage === 'sealing' ? [...actions, { do: 'audit', claimId }] : actions
+  if (audit.stage === 'sealing' && !includes(audit.sealed, me)) actions.push({ do: 'seal', claimId })
+  if (audit.stage === 'sealing' && nowSeconds > audit.deadline + GRACE_SECONDS) actions.push({ do: 'redraw', claimId })
+  if (audit.stage === 'revealing' && includes(audit.sealed, me) && !includes(audit.revealed, me)) actions.push({ do: 'reveal', claimId })
+  if (memory.verdict === 'different' && includes(audit.revealed, me) && !games.some((g) => sameAddress(g.challenger, me)))
+    actions.push({ do: 'challenge', claimId })
+  if (audit.stage === 'passed' && games.every((g) => g.decided) && nowSeconds > audit.deadline + GRACE_SECONDS)
+    actions.push({ do: 'settle', claimId })
+  return actions
+}
