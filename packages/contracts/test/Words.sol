@@ -85,15 +85,16 @@ library Words {
     }
 }
 
-/// What tools/fuzz-f32.ts calls: thousands of ops in one eth_call.
+/// What tools/fuzz-f32.ts calls: thousands of ops in one eth_call, raw bytes in and out.
 contract WordsHarness {
-    /// Records of 9 bytes, op a b, give one word each.
-    function run(bytes calldata records) external pure returns (uint32[] memory results) {
+    /// Records of 9 bytes, op a b, give one 32-byte word each.
+    fallback(bytes calldata records) external returns (bytes memory) {
         uint256 n = records.length / 9;
-        results = new uint32[](n);
+        uint256[] memory results = new uint256[](n);
         for (uint256 i = 0; i < n; ++i) {
             uint72 record = uint72(bytes9(records[9 * i:9 * i + 9]));
             results[i] = Words.apply_(record >> 64, uint32(record >> 32), uint32(record));
         }
+        return abi.encodePacked(results);
     }
 }

@@ -105,10 +105,8 @@ library F32Lib {
             uint256 d = (b >> 23) & 0xff;
             if (d == 0) d = 1;
             else mb |= HIDDEN << 32;
-            d = e - d;
-            // Exact up to 32 places. Beyond, b is less than a quarter of a's last place, and any small sum rounds like it: 1 stands for it.
-            if (d <= 32) mb >>= d;
-            else if (mb != 0) mb = 1;
+            // Exact up to 32 places. Beyond, less than a quarter of a's last place is left of b, and with or without its tail a sum rounds to a.
+            mb >>= e - d;
             if ((a ^ b) & SIGN == 0) {
                 m += mb;
                 if (m < 1 << 56) m = ((e - 1) << 23) + ((m + 0x7fffffff + ((m >> 32) & 1)) >> 32);
