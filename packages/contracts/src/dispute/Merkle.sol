@@ -17,7 +17,7 @@ library Merkle {
     error NoItems();
 
     /// sha256(0x00 ‖ data): the hash of a leaf's content.
-    function leafHash(bytes calldata data) internal pure returns (bytes32) {
+    function leafHash(bytes memory data) internal pure returns (bytes32) {
         return sha256(abi.encodePacked(bytes1(0x00), data));
     }
 
@@ -46,14 +46,14 @@ library Merkle {
     }
 
     /// The root over nodes of one level, whose number is a power of two: what a `descend` must hash to.
-    function rootOf(bytes32[] calldata nodes) internal pure returns (bytes32) {
+    function rootOf(bytes32[] memory nodes) internal pure returns (bytes32) {
         uint256 n = nodes.length;
         if (n == 0 || n & (n - 1) != 0) revert NotPowerOfTwo(n);
         return itemsRoot(nodes);
     }
 
     /// The root that a leaf at `index` and its siblings hash to.
-    function climb(bytes32 leaf, uint256 index, bytes32[] calldata proof) internal pure returns (bytes32 node) {
+    function climb(bytes32 leaf, uint256 index, bytes32[] memory proof) internal pure returns (bytes32 node) {
         node = leaf;
         for (uint256 k = 0; k < proof.length; ++k) {
             node = index & 1 == 1 ? innerHash(proof[k], node) : innerHash(node, proof[k]);
@@ -62,7 +62,7 @@ library Merkle {
     }
 
     /// Whether `leaf` stands at `index` under `root` in a tree of `depth` levels.
-    function proves(bytes32 root, uint256 depth, uint256 index, bytes32 leaf, bytes32[] calldata proof) internal pure returns (bool) {
+    function proves(bytes32 root, uint256 depth, uint256 index, bytes32 leaf, bytes32[] memory proof) internal pure returns (bool) {
         // A depth of 256 or more would let the shift give 0, which refuses; no tree here is deeper than 64.
         return proof.length == depth && index < 1 << depth && climb(leaf, index, proof) == root;
     }
