@@ -1,1 +1,4 @@
-export {}
+// How a graph gets fast, with the same bits.
+export * from './backend.ts'
+export { ArenaError } from './plan.ts'
+export { wasm } from './wasm/run.ts'

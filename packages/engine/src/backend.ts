@@ -1,0 +1,50 @@
+// What every backend promises: the bits of docs/numerics.md, a known peak of memory, state that stays where it is between steps.
+import type { Data, Graph, StepResult, Visit } from '@bitloom/graph'
+
+/** A graph made ready to run many times. The slots live inside it from step to step. */
+export interface Program {
+  readonly graph: Graph
+  /** Bytes of memory it holds, all in: slots, temporaries, constants, workspace. */
+  readonly peakBytes: number
+  /** Kernels a step runs. */
+  readonly kernels: number
+  /** Copies a slot's little-endian bytes in. @throws {SlotError} wrong length, or a NaN other than 0x7fc00000 */
+  write(slot: number, bytes: Uint8Array): void
+  /** A slot's bytes as they are now: a view, overwritten by the next step. */
+  read(slot: number): Uint8Array
+  /** Runs one training step: every state slot becomes its next tensor. */
+  step(): void
+  /** The probe's bytes as of the last step, copied. */
+  probe(): Uint8Array
+  /** One more step, timed: milliseconds a kernel, in order. */
+  profile(): { readonly name: string; readonly ms: number }[]
+  /** The generated code, for people. */
+  text(): string
+}
+
+export interface Backend {
+  readonly name: string
+  /** @throws {ArenaError} the graph needs more memory than the backend can address */
+  compile(graph: Graph): Program
+  /** Runs one step expr by expr and shows each tensor in canonical order (copies: the visitor may keep them); same contract as graph's `interpret`. */
+  evaluate(graph: Graph, slots: readonly Data[], visit?: Visit): StepResult
+}
+
+/** Refuses bytes that cannot be the slot's tensor. */
+export const checkSlotBytes = (graph: Graph, slot: number, bytes: Uint8Array, expected: number): void => {
+  const named = graph.slots[slot]
+  if (named === undefined) throw new SlotError(`no slot ${slot}: the graph has ${graph.slots.length}`)
+  if (bytes.byteLength !== expected)
+    throw new SlotError(`slot ${slot} "${named.name}" ${named.dtype}[${named.shape}] holds ${expected} bytes, not ${bytes.byteLength}`)
+}
+
+/** The first NaN of an f32 tensor that is not 0x7fc00000, or -1. */
+export const foreignNaN = (words: Uint32Array): number => {
+  for (let i = 0; i < words.length; i++) if ((words[i] & 0x7fffffff) > 0x7f800000 && words[i] !== 0x7fc00000) return i
+  return -1
+}
+
+/** Bytes that are no tensor for a slot. */
+export class SlotError extends Error {
+  override name = 'engine.SlotError'
+}

@@ -1,0 +1,359 @@
+// From a graph to kernels: which loops run over which buffers. Order and addresses come later (schedule.ts, plan.ts), code last.
+import { bytesOf, type Graph, type GraphExpr, sizeOf, stridesOf } from '@bitloom/graph'
+import { fuse, isElementwise } from './fuse.ts'
+import type { Access, Buffer, Dot, Kernel, Nest, Node, Work } from './kernel.ts'
+import { type Layout, layOut, viewOf } from './layout.ts'
+import { contiguous, type View } from './view.ts'
+
+/** A graph as kernels, unordered but for what they read and write. */
+export interface Lowered {
+  /** Buffer s is slot s; temporaries follow. */
+  readonly buffers: readonly Buffer[]
+  readonly kernels: readonly Kernel[]
+  /** For each state slot, the buffer that holds its next tensor (its own where it does not change). */
+  readonly next: readonly number[]
+  readonly probe: number
+  /** For each expr that is seen, the buffer that holds its tensor, row-major from the start. */
+  readonly bufferOf: readonly (number | undefined)[]
+}
+
+/** Below this many products a dot a batch, or with few rows or one column, packing for the tiled kernel costs more than it gives. */
+const SMALL_DOT = 512
+const FEW_ROWS = 4
+
+/** Lowers a graph; with `trace`, each expr's tensor is stored and nothing is fused. */
+export const lower = (graph: Graph, trace: boolean): Lowered => new Lowering(graph, trace).run()
+
+class Lowering {
+  readonly graph: Graph
+  readonly trace: boolean
+  readonly layout: Layout
+  readonly buffers: Buffer[]
+  readonly bufferOfRoot: (number | undefined)[]
+
+  constructor(graph: Graph, trace: boolean) {
+    this.graph = graph
+    this.trace = trace
+    this.layout = layOut(graph, trace)
+    this.buffers = graph.slots.map((slot, s) => ({ bytes: bytesOf(slot.dtype) * sizeOf(slot.shape), slot: s }))
+    this.bufferOfRoot = graph.exprs.map((e) => (e.op === 'input' ? e.attrs[0] : undefined))
+  }
+
+  run(): Lowered {
+    const { graph, layout } = this
+    const { groupOf, inlined } = fuse(graph, layout, !this.trace)
+    const stored = this.#stored(groupOf, inlined)
+    graph.exprs.forEach((e, at) => {
+      if (stored[at]) this.bufferOfRoot[at] = this.buffers.push({ bytes: bytesOf(e.dtype) * sizeOf(e.shape) }) - 1
+    })
+    const kernels: Kernel[] = []
+    for (const group of new Set(groupOf)) {
+      if (group === undefined) continue
+      const members = [...group.members].sort((a, b) => a - b)
+      const work =
+        members.length > 1 || isElementwise(graph.exprs[members[0]])
+          ? [this.#elementwise(members, stored)]
+          : this.#single(members[0], inlined)
+      kernels.push(this.#kernel(members, work))
+    }
+    const next = graph.next.map((at, s) => {
+      const e = graph.exprs[at]
+      if (!this.trace && e.op === 'input' && e.attrs[0] !== s) return this.#copySlot(at, kernels)
+      return this.#bufferOf(at)
+    })
+    const probed = graph.exprs[graph.probe]
+    const probe = !this.trace && probed.op === 'input' ? this.#copySlot(graph.probe, kernels) : this.#bufferOf(graph.probe)
+    return {
+      buffers: this.buffers,
+      kernels,
+      next,
+      probe,
+      bufferOf: graph.exprs.map((_, at) => (layout.visible[at] ? this.#bufferOf(at) : undefined)),
+    }
+  }
+
+  #bufferOf(at: number): number {
+    return this.bufferOfRoot[this.layout.views[at].root]!
+  }
+
+  /** A tensor needs memory if somebody looks at it, or another kernel reads it. */
+  #stored(groupOf: readonly (unknown | undefined)[], inlined: readonly (number | undefined)[]): boolean[] {
+    const { graph, layout } = this
+    const stored = graph.exprs.map(() => false)
+    graph.exprs.forEach((_, at) => {
+      if (layout.visible[at] && layout.roots[layout.views[at].root]) stored[layout.views[at].root] = true
+      if (!layout.roots[at]) return
+      for (const input of layout.operands[at]) {
+        const { root } = layout.views[input]
+        if (layout.roots[root] && inlined[root] === undefined && groupOf[root] !== groupOf[inlined[at] ?? at]) stored[root] = true
+      }
+    })
+    return stored
+  }
+
+  /** A copy of a slot as it was before the step, for whoever wants the old tensor under another name. */
+  #copySlot(at: number, kernels: Kernel[]): number {
+    const e = this.graph.exprs[at]
+    const buffer = this.buffers.push({ bytes: bytesOf(e.dtype) * sizeOf(e.shape) }) - 1
+    const to: Access = { buffer, dtype: e.dtype, ...contiguous(e.shape) }
+    kernels.push(this.#kernel([at], [copy(e, { ...to, buffer: e.attrs[0] }, to, false)]))
+    return buffer
+  }
+
+  #kernel(members: readonly number[], work: readonly Work[]): Kernel {
+    const reads = new Set<number>()
+    const writes = new Set<number>()
+    for (const w of work) {
+      if (w.kind === 'nest') {
+        for (const node of w.nodes) if (node.kind === 'load') reads.add(node.access.buffer)
+        for (const store of w.stores) writes.add(store.access.buffer)
+      } else if (w.kind === 'dot') {
+        reads.add(w.a.buffer).add(w.b.buffer)
+        writes.add(w.c.buffer)
+      } else {
+        reads.add(w.index).add(w.kind === 'gather' ? w.x : w.source)
+        writes.add(w.out)
+      }
+    }
+    for (const b of writes) reads.delete(b)
+    const shown = members.slice(0, 4).map((at) => this.graph.exprs[at].op)
+    const more = members.length > 4 ? `+${members.length - 4}` : ''
+    return {
+      name: `${members[members.length - 1]}:${shown.join('+')}${more}[${this.graph.exprs[members[0]].shape}]`,
+      work,
+      reads: [...reads],
+      writes: [...writes],
+      exprs: members,
+    }
+  }
+
+  /** One loop over the members' common shape. */
+  #elementwise(members: readonly number[], stored: readonly boolean[]): Nest {
+    const { graph, layout } = this
+    const nodes = new NodeList()
+    const nodeOf = new Map<number, number>()
+    for (const at of members) {
+      const e = graph.exprs[at]
+      const args = e.inputs.map((input) => nodeOf.get(layout.views[input].root) ?? nodes.add(this.#leaf(input)))
+      nodeOf.set(at, nodes.add({ kind: 'op', op: e.op, from: graph.exprs[e.inputs[e.op === 'where' ? 1 : 0]].dtype, to: e.dtype, args }))
+    }
+    const stores = members
+      .filter((at) => stored[at])
+      .map((at) => ({ node: nodeOf.get(at)!, access: this.#own(at), canonical: layout.canonical[at] }))
+    return { kind: 'nest', shape: graph.exprs[members[0]].shape, nodes: nodes.list, stores }
+  }
+
+  /** The row-major memory of a root. */
+  #own(at: number): Access {
+    const e = this.graph.exprs[at]
+    return { buffer: this.bufferOfRoot[at]!, dtype: e.dtype, ...contiguous(e.shape) }
+  }
+
+  /** An operand read from outside the kernel, over its own shape. */
+  #leaf(at: number, map: (view: View) => View = (view) => view): Node {
+    const { root, view } = this.layout.views[at]
+    const e = this.graph.exprs[root]
+    const buffer = this.bufferOfRoot[root]
+    if (buffer !== undefined) return { kind: 'load', access: { buffer, dtype: e.dtype, ...map(view) } }
+    return e.op === 'const' ? { kind: 'const', bits: e.attrs[0] } : { kind: 'iota', view: map(view) }
+  }
+
+  #single(at: number, inlined: readonly (number | undefined)[]): Work[] {
+    const { graph, layout } = this
+    const e = graph.exprs[at]
+    const canonical = layout.canonical[at]
+    const types = e.inputs.map((input) => graph.exprs[input])
+    const own = this.#own(at)
+    switch (e.op) {
+      case 'const':
+        return [copy(e, { kind: 'const', bits: e.attrs[0] }, own, false)]
+      case 'iota':
+        return [
+          copy(e, { kind: 'iota', view: { offset: 0, strides: e.shape.map((_, axis) => (axis === e.attrs[0] ? 1 : 0)) } }, own, false),
+        ]
+      case 'reshape':
+      case 'permute':
+      case 'expand':
+      case 'slice':
+      case 'window': {
+        const [input] = e.inputs
+        const from = layout.views[input].view
+        const view = viewOf(e, types[0].shape, from)
+        // A reshape that no view can say: walk the operand's shape; the result is row-major in the same order.
+        if (view === undefined) return [copy(types[0], this.#leaf(input), { ...own, ...contiguous(types[0].shape) }, canonical)]
+        return [
+          copy(
+            e,
+            this.#leaf(input, () => view),
+            own,
+            canonical,
+          ),
+        ]
+      }
+      case 'pad': {
+        const rank = e.shape.length
+        const { strides } = own
+        const into: View = {
+          offset: strides.reduce((sum, s, axis) => sum + s * e.attrs[axis], 0),
+          strides: strides.map((s, axis) => s * (e.attrs[2 * rank + axis] + 1)),
+        }
+        return [
+          copy(e, { kind: 'const', bits: e.attrs[3 * rank] }, own, false),
+          copy(types[0], this.#leaf(e.inputs[0]), { ...own, ...into }, canonical),
+        ]
+      }
+      case 'concat': {
+        const [axis] = e.attrs
+        const stride = stridesOf(e.shape)
+        let start = 0
+        return e.inputs.map((input, i) => {
+          const into = { ...own, offset: start * stride[axis], strides: stride }
+          start += types[i].shape[axis]
+          return copy(types[i], this.#leaf(input), into, canonical)
+        })
+      }
+      case 'gather': {
+        const count = e.shape[0]
+        return [
+          {
+            kind: 'gather',
+            x: this.#bufferOf(e.inputs[0]),
+            index: this.#bufferOf(e.inputs[1]),
+            out: own.buffer,
+            rows: types[0].shape[0],
+            count,
+            rowBytes: (bytesOf(e.dtype) * sizeOf(e.shape)) / count,
+          },
+        ]
+      }
+      case 'scatterAdd':
+        return [
+          {
+            kind: 'scatterAdd',
+            source: this.#bufferOf(e.inputs[0]),
+            index: this.#bufferOf(e.inputs[1]),
+            out: own.buffer,
+            rows: e.shape[0],
+            count: types[0].shape[0],
+            row: sizeOf(e.shape) / e.shape[0],
+          },
+          ...this.#clean(e, own, canonical),
+        ]
+      case 'sum':
+      case 'maxOver':
+      case 'argmax':
+        return [this.#fold(at, inlined)]
+      case 'dot':
+        return this.#dot(e, own, canonical)
+      default:
+        throw new LowerError(`expr ${at}: ${e.op} has no kernel\na new op needs a case here (docs/numerics.md §3)`)
+    }
+  }
+
+  /** A pass over a result whose kernel does not mind which NaN it makes. */
+  #clean(e: GraphExpr, own: Access, canonical: boolean): Nest[] {
+    return canonical ? [copy(e, own, own, true)] : []
+  }
+
+  /** A fold, with the exprs that only it reads evaluated inside. */
+  #fold(at: number, inlined: readonly (number | undefined)[]): Nest {
+    const { graph, layout } = this
+    const e = graph.exprs[at]
+    const [axis] = e.attrs
+    const foldLast = (view: View): View => ({
+      offset: view.offset,
+      strides: [...view.strides.filter((_, i) => i !== axis), view.strides[axis]],
+    })
+    const nodes = new NodeList()
+    const visit = (input: number): number => {
+      const { root } = layout.views[input]
+      if (inlined[root] !== at) return nodes.add(this.#leaf(input, foldLast))
+      const inner = graph.exprs[root]
+      const args = inner.inputs.map(visit)
+      return nodes.add({
+        kind: 'op',
+        op: inner.op,
+        from: graph.exprs[inner.inputs[inner.op === 'where' ? 1 : 0]].dtype,
+        to: inner.dtype,
+        args,
+      })
+    }
+    const node = visit(e.inputs[0])
+    const operand = graph.exprs[e.inputs[0]]
+    return {
+      kind: 'nest',
+      shape: e.shape,
+      nodes: nodes.list,
+      stores: [{ node, access: this.#own(at), canonical: layout.canonical[at] }],
+      fold: { op: e.op as 'sum' | 'maxOver' | 'argmax', dtype: operand.dtype, terms: operand.shape[axis] },
+    }
+  }
+
+  #dot(e: GraphExpr, own: Access, canonical: boolean): Work[] {
+    const { graph, layout } = this
+    const rank = e.shape.length
+    const [m, n] = e.shape.slice(-2)
+    const k = graph.exprs[e.inputs[0]].shape[rank - 1]
+    const [a, b] = e.inputs.map((input) => ({ buffer: this.#bufferOf(input), view: layout.views[input].view }))
+    const batch = e.shape.slice(0, -2)
+    if (m <= FEW_ROWS || n === 1 || m * n * k <= SMALL_DOT) {
+      const [aRow, aColumn] = a.view.strides.slice(-2)
+      const [bRow, bColumn] = b.view.strides.slice(-2)
+      const access = (of: typeof a, row: number, column: number, term: number): Node => ({
+        kind: 'load',
+        access: { buffer: of.buffer, dtype: 'f32', offset: of.view.offset, strides: [...of.view.strides.slice(0, -2), row, column, term] },
+      })
+      const nodes: Node[] = [
+        access(a, aRow, 0, aColumn),
+        access(b, 0, bColumn, bRow),
+        { kind: 'op', op: 'mul', from: 'f32', to: 'f32', args: [0, 1] },
+      ]
+      return [
+        { kind: 'nest', shape: e.shape, nodes, stores: [{ node: 2, access: own, canonical }], fold: { op: 'sum', dtype: 'f32', terms: k } },
+      ]
+    }
+    const side = (of: typeof a): Dot['a'] => {
+      const [row, column] = of.view.strides.slice(-2)
+      return { buffer: of.buffer, offsets: offsetsOf(of.view, batch), row, column }
+    }
+    return [{ kind: 'dot', m, n, k, a: side(a), b: side(b), c: { buffer: own.buffer } }, ...this.#clean(e, own, canonical)]
+  }
+}
+
+/** Element offsets of every batch coordinate, in row-major order. */
+const offsetsOf = (view: View, batch: readonly number[]): number[] => {
+  let offsets = [view.offset]
+  batch.forEach((size, axis) => {
+    offsets = offsets.flatMap((offset) => Array.from({ length: size }, (_, i) => offset + i * view.strides[axis]))
+  })
+  return offsets
+}
+
+const copy = (over: { readonly shape: readonly number[] }, from: Node | Access, to: Access, canonical: boolean): Nest => ({
+  kind: 'nest',
+  shape: over.shape,
+  nodes: ['kind' in from ? from : { kind: 'load', access: from }],
+  stores: [{ node: 0, access: to, canonical }],
+})
+
+/** Nodes of one nest, equal loads and constants once. */
+class NodeList {
+  readonly list: Node[] = []
+  readonly #leaves = new Map<string, number>()
+
+  add(node: Node): number {
+    if (node.kind === 'op') return this.list.push(node) - 1
+    const key = JSON.stringify(node)
+    let at = this.#leaves.get(key)
+    if (at === undefined) {
+      at = this.list.push(node) - 1
+      this.#leaves.set(key, at)
+    }
+    return at
+  }
+}
+
+/** The op table grew and this backend did not. */
+export class LowerError extends Error {
+  override name = 'engine.LowerError'
+}
