@@ -77,14 +77,16 @@ library ExprLib {
     uint256 private constant TAG = 1;
     uint256 private constant MAX_RANK = 6;
     uint256 private constant MAX_CONCAT = 16;
+    uint256 private constant MAX_AXIS = 2 ** 31 - 1;
+    uint256 private constant MAX_ELEMENTS = 2 ** 32;
 
     /// The leaf stops making sense at this byte.
     error MalformedLeaf(uint256 offset);
     /// No op has this code.
     error UnknownOp(uint256 code);
 
-    /// The expr that a leaf encodes. Reverts with UnknownOp, or MalformedLeaf: tag, counts that are not the op's, dtype, rank, a size of 0,
-    /// bytes missing or too many.
+    /// The expr that a leaf encodes. Reverts with UnknownOp, or MalformedLeaf: tag, counts that are not the op's, dtype, rank, sizes, bytes
+    /// missing or too many.
     function decodeLeaf(bytes calldata leaf) internal pure returns (Expr memory e) {
         if (leaf.length < 6) revert MalformedLeaf(leaf.length);
         if (uint8(leaf[0]) != TAG) revert MalformedLeaf(0);
@@ -130,7 +132,7 @@ library ExprLib {
         return op == Op.SLICE ? 2 * rank : 3 * rank + 1;
     }
 
-    /// Number of elements; 1 for rank 0. Six 32-bit sizes cannot overflow.
+    /// Number of elements; 1 for rank 0.
     function sizeOf(Type memory t) internal pure returns (uint256 n) {
         n = 1;
         for (uint256 axis = 0; axis < t.shape.length; ++axis) {
@@ -155,9 +157,12 @@ library ExprLib {
         if (t.dtype > U8_CODE) revert MalformedLeaf(offset);
         if (rank > MAX_RANK) revert MalformedLeaf(offset + 1);
         (t.shape, end) = wordsAt(leaf, offset + 2, rank);
+        uint256 size = 1;
         for (uint256 axis = 0; axis < rank; ++axis) {
-            if (t.shape[axis] == 0) revert MalformedLeaf(offset + 2 + 4 * axis);
+            if (t.shape[axis] == 0 || t.shape[axis] > MAX_AXIS) revert MalformedLeaf(offset);
+            size *= t.shape[axis];
         }
+        if (size > MAX_ELEMENTS) revert MalformedLeaf(offset);
     }
 
     function wordsAt(bytes calldata leaf, uint256 offset, uint256 n) private pure returns (uint32[] memory words, uint256 end) {
