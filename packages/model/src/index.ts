@@ -1,1 +1,17 @@
-export {}
+// How a training step is written: tensors, gradients, functions, layers, losses, optimizers, and the job they make.
+
+export * from './derivative.ts'
+export * from './evaluation.ts'
+export * from './grad.ts'
+export * from './loss.ts'
+export * from './math.ts'
+export * from './nn.ts'
+export * from './optim.ts'
+export * from './probe.ts'
+export * from './random.ts'
+export * from './recipes/mnist.ts'
+export * from './sampler.ts'
+export * from './schedule.ts'
+export * from './step.ts'
+export * from './tensor.ts'
+export * from './trig.ts'
