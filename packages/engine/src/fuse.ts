@@ -134,7 +134,7 @@ const inlineFolds = (graph: Graph, layout: Layout): (number | undefined)[] => {
       for (const input of layout.operands[reader]) {
         const { root, view } = layout.views[input]
         const fits = isElementwise(graph.exprs[root]) && sameShape(graph.exprs[root].shape, shape) && isContiguous(view, shape)
-        if (!fits || layout.visible[root] || layout.readers[root] !== 1 || budget === 0) continue
+        if (!fits || layout.readers[root] !== 1 || budget === 0) continue
         inlined[root] = at
         budget--
         stack.push(root)

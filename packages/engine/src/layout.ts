@@ -18,7 +18,7 @@ export interface Layout {
   readonly visible: readonly boolean[]
   /** f32 tensors whose NaNs must be canonical because a visible tensor copies them. */
   readonly canonical: readonly boolean[]
-  /** How many operand positions, over all roots, read each root. */
+  /** How many operand positions, over all roots, read each root, and how many visible exprs share its tensor. */
   readonly readers: readonly number[]
 }
 
@@ -102,6 +102,7 @@ export const layOut = (graph: Graph, trace: boolean): Layout => {
   const readers = new Array<number>(exprs.length).fill(0)
   exprs.forEach((_, at) => {
     if (roots[at]) for (const input of operands[at]) readers[views[input].root]++
+    if (visible[at]) readers[views[at].root]++
   })
   return { views, roots, operands, visible, canonical, readers }
 }

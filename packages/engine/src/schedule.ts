@@ -30,7 +30,9 @@ export const schedule = (lowered: Lowered): Schedule => {
     if (buffer === slot) return
     const by = writer.get(buffer)!
     const others = (readers.get(slot) ?? []).filter((at) => at !== by)
-    if (slotOf[buffer] !== undefined || !overwrites(kernels[by], buffer, slot) || others.some((at) => leadsTo(after, by, at))) {
+    // The tensor may be the first part of a larger one.
+    const fits = buffers[buffer].bytes === buffers[slot].bytes && slotOf[buffer] === undefined
+    if (!fits || !overwrites(kernels[by], buffer, slot) || others.some((at) => leadsTo(after, by, at))) {
       copies.push({ slot, buffer })
       return
     }

@@ -1,5 +1,16 @@
 // The WebAssembly backend: the same bits in Node and in a browser's worker, at 128-bit vector speed.
-import { bytesOf, checkSlots, type Data, fromBytes, type Graph, type StepResult, sizeOf, toBytes, type Visit } from '@bitloom/graph'
+import {
+  bytesOf,
+  checkSlots,
+  type Data,
+  type Dtype,
+  fromBytes,
+  type Graph,
+  type StepResult,
+  sizeOf,
+  toBytes,
+  type Visit,
+} from '@bitloom/graph'
 import { type Backend, checkSlotBytes, foreignNaN, type Program, SlotError } from '../backend.ts'
 import type { Kernel } from '../kernel.ts'
 import { lower } from '../lower.ts'
@@ -15,7 +26,8 @@ export const wasm: Backend = {
   evaluate: (graph, slots, visit) => evaluate(graph, slots, visit),
 }
 
-const slotBytes = (graph: Graph, slot: number): number => bytesOf(graph.slots[slot]?.dtype ?? 'u8') * sizeOf(graph.slots[slot]?.shape ?? [])
+const tensorBytes = (of: { readonly dtype: Dtype; readonly shape: readonly number[] }): number => bytesOf(of.dtype) * sizeOf(of.shape)
+const slotBytes = (graph: Graph, slot: number): number => (graph.slots[slot] === undefined ? 0 : tensorBytes(graph.slots[slot]))
 
 /** Copies a slot's bytes into memory, refusing what no tensor of ours can be. */
 const writeSlot = (graph: Graph, slot: number, bytes: Uint8Array, memory: Memory, address: number): void => {
@@ -36,9 +48,9 @@ const compile = (graph: Graph): Program => {
   const kept = new Set([...copies.map((c) => c.buffer), lowered.probe])
   const plan = planArena(lowered.buffers, { kernels, slotOf, kept })
   const { memory, run, bytes, text } = build(kernels, plan)
-  const view = (buffer: number): Uint8Array => new Uint8Array(memory.buffer, plan.addresses[buffer], lowered.buffers[buffer].bytes)
-  const moves = copies.map(({ slot, buffer }) => ({ to: view(slot), from: view(buffer) }))
-  const probe = view(lowered.probe)
+  const view = (buffer: number, bytes: number): Uint8Array => new Uint8Array(memory.buffer, plan.addresses[buffer], bytes)
+  const moves = copies.map(({ slot, buffer }) => ({ to: view(slot, slotBytes(graph, slot)), from: view(buffer, slotBytes(graph, slot)) }))
+  const probe = view(lowered.probe, tensorBytes(graph.exprs[graph.probe]))
   const finish = (): void => {
     for (const { to, from } of moves) to.set(from)
   }
@@ -49,7 +61,7 @@ const compile = (graph: Graph): Program => {
     write: (slot, data) => writeSlot(graph, slot, data, memory, plan.addresses[slot]),
     read: (slot) => {
       if (graph.slots[slot] === undefined) throw new SlotError(`no slot ${slot}: the graph has ${graph.slots.length}`)
-      return view(slot)
+      return view(slot, slotBytes(graph, slot))
     },
     step: () => {
       for (let i = 0; i < run.length; i++) run[i]()
@@ -110,7 +122,7 @@ const evaluate = (graph: Graph, slots: readonly Data[], visit?: Visit): StepResu
   })
   const tensor = (at: number): Data => {
     const e = graph.exprs[at]
-    return fromBytes(e.dtype, new Uint8Array(tracer.memory.buffer, tracer.address(at), bytesOf(e.dtype) * sizeOf(e.shape)).slice())
+    return fromBytes(e.dtype, new Uint8Array(tracer.memory.buffer, tracer.address(at), tensorBytes(e)).slice())
   }
   graph.exprs.forEach((_, at) => {
     tracer.run[at]()
