@@ -156,6 +156,14 @@ class Maker {
     const flat = expr('reshape', [e], { shape: [have] })
     if (have > want)
       return expr('reshape', [expr('slice', [flat], { shape: [want], attrs: [this.draw.below(have - want + 1), 1] })], { shape })
+    if (this.draw.chance(0.6)) {
+      // Tiled: the elements again and again.
+      const times = Math.ceil(want / have)
+      const rows = expr('expand', [expr('reshape', [e], { shape: [1, have] })], { shape: [times, have] })
+      const long = expr('reshape', [rows], { shape: [times * have] })
+      const cut = times * have === want ? long : expr('slice', [long], { shape: [want], attrs: [0, 1] })
+      return expr('reshape', [cut], { shape })
+    }
     const one = expr('slice', [flat], { shape: [1], attrs: [this.draw.below(have), 1] })
     const small = expr('reshape', [one], { shape: shape.map(() => 1) })
     return expr('expand', [small], { shape })
@@ -311,7 +319,7 @@ class Maker {
     const { draw } = this
     const batch = draw.chance(0.4) ? [draw.between(1, 3)] : []
     const big = draw.chance(0.3)
-    const [m, n, k] = [0, 0, 0].map(() => (big ? draw.between(1, 21) : draw.between(1, 7)))
+    const [m, n, k] = [0, 0, 0].map(() => (big ? draw.between(1, 29) : draw.between(1, 7)))
     const operand = (rows: number, columns: number): Expr => {
       const turned = draw.chance(0.4)
       const source = draw.chance(0.5) ? e : this.#typed(this.#recent(() => true)!, 'f32')
