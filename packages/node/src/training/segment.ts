@@ -1,7 +1,7 @@
 // Running a segment: the steps between two checkpoints, with their probes chained into a digest.
 
-import { tensorRoot, toBytes } from '@bitloom/graph'
 import { nextProbe, PROBE_START } from '@bitloom/dispute'
+import { tensorRoot, toBytes } from '@bitloom/graph'
 import type { Kind, Meter } from '../meter.ts'
 import type { Stepper } from './stepper.ts'
 
