@@ -55,6 +55,86 @@ struct Permit {
     bytes32 s;
 }
 
+/// Where a task stands. Money is escrowed for it while Offered and Running, and only then.
+enum TaskStatus {
+    None,
+    Offered, // escrowed; its solver has not confirmed
+    Running,
+    Halted, // its solver is gone; the submitter may hand it on
+    Done,
+    Cancelled
+}
+
+enum ClaimStatus {
+    None,
+    Open,
+    Settled,
+    Void
+}
+
+struct Task {
+    address submitter;
+    TaskStatus status;
+    uint32 accepted; // slices accepted, of all solvers together
+    uint48 deadline; // to confirm (Offered) or to claim the next slice (Running without an open claim); unix seconds
+    address solver; // the present one, or the last
+    uint64 openClaim; // 0: none
+    bytes32 state; // state root after the last accepted slice
+    bytes32 offerHash; // EIP-712 digest of the present solver's offer
+}
+
+struct Claim {
+    bytes32 root;
+    bytes32 startState;
+    bytes32 endState;
+    address solver;
+    uint32 slice;
+    ClaimStatus status;
+    uint32 games; // disputes open about it
+    uint64 taskId;
+    uint64 blockNumber;
+    uint64 time;
+}
+
+/// What a solver has behind it.
+struct Record {
+    uint32 accepted; // slices
+    uint32 streak; // slices accepted since its last fault: what probation counts
+    uint32 convictions;
+    uint32 missed; // deadlines
+    uint32 withheld; // claims void because it did not disclose
+}
+
+/// Where a claim's audit stands. Each stage ends early when all have acted.
+enum Stage {
+    None,
+    Drawing, // waits for the anchor block, then for anybody's `draw`
+    Sealing,
+    Disclosing,
+    Revealing,
+    Window, // open to challenges; then settled
+    Closed
+}
+
+/// What a drawn verifier has done.
+enum Verdict {
+    Vacant, // nobody holds this place
+    Drawn,
+    Sealed,
+    Same,
+    Different,
+    Unavailable,
+    Stamped, // *same* with a digest that is not the disclosed one: slashed
+    Missing, // sealed and never revealed: slashed
+    Idle // *different* without a dispute: slashed
+}
+
+struct Assignment {
+    uint32 segment;
+    address verifier;
+    Verdict verdict;
+}
+
 /// A claim over one slice, as the court needs it.
 struct ClaimView {
     uint256 taskId;
@@ -99,10 +179,34 @@ interface IStake {
     function unlock(address who, uint256 amountWei) external; // locked -> free
     function escrow(uint256 taskId, address from, uint256 amountWei) external; // free -> escrow
     function release(uint256 taskId, address to, uint256 amountWei) external; // escrow -> free
-    function slash(address who, address to, uint256 amountWei) external; // locked -> somebody's free balance
+    function slash(address who, address to, uint256 amountWei) external; // locked -> somebody's free balance (0: burnt; the ledger itself: pool)
     function burn(address who, uint256 amountWei) external; // locked -> burnt
-    /// Seats: SEAT_WEI each, append-only, so that a draw counts them as they stood.
+    /// Seats: SEAT_WEI each; the count never falls, so that a draw counts them as they stood.
     function seatCount() external view returns (uint256);
     function seatAt(uint256 index, uint256 atTime) external view returns (address owner, bool active);
-    function slashSeat(address owner, uint256 amountWei, address to) external; // from seat stake; address(0) burns
+}
+
+/// What the market and the audit ask of the ledger beside that. `to`: address(0) burns, the ledger's own address is the pool.
+interface ILedger is IStake {
+    function SEAT_WEI() external view returns (uint256);
+    function escrowOf(uint256 taskId) external view returns (uint256);
+    /// From a seat, which is jailed; takes what is there when it holds less or `owner` holds it no more.
+    function slashSeat(uint256 index, address owner, uint256 amountWei, address to) external returns (uint256 takenWei);
+    /// Pool -> somebody's free balance, as far as it reaches.
+    function reward(address to, uint256 atMostWei) external returns (uint256 paidWei);
+}
+
+/// What the audit asks of the market beside IMarket.
+interface ITasks is IMarket {
+    function submitterOf(uint256 taskId) external view returns (address);
+}
+
+/// What the market asks of the audit beside IAudit.
+interface IDocket is IAudit {
+    /// Ends a passed audit: slashes who broke its word, and says who is paid for how many segments. Reverts when not passed.
+    function finish(uint256 claimId) external returns (address[] memory verifiers, uint32[] memory segments);
+    /// The claim was convicted: nothing more to audit.
+    function close(uint256 claimId) external;
+    /// Which seats the attesters of a segment were drawn by.
+    function seatsOf(uint256 claimId, address[] calldata verifiers) external view returns (uint256[] memory);
 }
