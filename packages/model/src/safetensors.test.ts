@@ -79,6 +79,11 @@ test('half, bfloat16, float64 and int64 become dtypes that a graph knows', () =>
   assert.deepEqual([...read.get('h')!.data], [1, 2 ** -24, Number.NEGATIVE_INFINITY, Number.NaN, -0, 65504])
   assert.deepEqual(new Uint32Array(read.get('b')!.data.buffer), Uint32Array.of(0x3f800000, 0x7fc00000))
   assert.equal(read.get('b')!.stored, 'BF16')
+  // A Buffer's slice is a view, and its memory begins anywhere: the values are the same, and stay when the file's memory is used again.
+  const pooled = Buffer.concat([Buffer.alloc(3), fileOf(header, body)]).subarray(3)
+  const copied = readSafetensors(pooled)
+  pooled.fill(0)
+  assert.deepEqual(copied, read)
   view.setBigInt64(24, 2n ** 31n, true)
   assert.throws(() => readSafetensors(fileOf(header, body)), /"l": element 1 is 2147483648, which no i32 holds/)
 })

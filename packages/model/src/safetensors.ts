@@ -172,7 +172,8 @@ function elementsOf(name: string, shape: unknown): number {
 }
 
 function convert(name: string, dtype: StoredDtype, raw: Uint8Array): Data {
-  const bytes = raw.slice() // SAFETY: the result never aliases a buffer that its owner may change
+  // SAFETY: the result never aliases a buffer that its owner may change; `slice` would not do, a Buffer's is a view.
+  const bytes = new Uint8Array(raw)
   const view = new DataView(bytes.buffer)
   const n = bytes.length / WIDTHS[dtype]
   switch (dtype) {
@@ -201,7 +202,7 @@ function convert(name: string, dtype: StoredDtype, raw: Uint8Array): Data {
 }
 
 /** The value of an IEEE-754 binary16, exactly. */
-function halfToNumber(bits: number): number {
+export function halfToNumber(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1
   const exponent = (bits >> 10) & 31
   const fraction = bits & 1023
