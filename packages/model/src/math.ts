@@ -3,7 +3,7 @@
 
 import { type Expr, ofBits } from '@bitloom/graph'
 import { withDerivative } from './derivative.ts'
-import { abs, add, and, bitcast, cast, div, eq, floor, full, le, lt, max, min, mul, neg, sar, shl, sqrt, sub, where } from './tensor.ts'
+import { abs, add, and, bitcast, cast, div, eq, floor, full, le, lt, max, min, mul, neg, or, sar, shl, sqrt, sub, where } from './tensor.ts'
 
 const LOG2E = ofBits(0x3fb8aa3b)
 /** ln 2 in two parts: the first has 16 bits, so that its product with an exponent is exact. */
@@ -101,15 +101,15 @@ export function log1p(x: Expr): Expr {
   return withDerivative(y, [x], (dy) => [div(dy, u)])
 }
 
-/** The sign of x on a value that is not negative. */
-const signed = (x: Expr, y: Expr): Expr => where(lt(x, 0), neg(y), y)
+/** y, which is not negative, with the sign bit of x: -0 stays -0. */
+const copySign = (y: Expr, x: Expr): Expr => bitcast(or(bitcast(y), and(bitcast(x), 0x80000000)))
 
 export function tanh(x: Expr): Expr {
   const a = abs(x)
   const z = mul(x, x)
-  const small = add(x, mul(mul(x, z), polynomial(z, TANH)))
+  const small = add(a, mul(mul(a, z), polynomial(z, TANH)))
   const large = sub(1, div(2, add(exp(add(a, a)), 1)))
-  const y = where(lt(a, TANH_SMALL), small, signed(x, large))
+  const y = copySign(where(lt(a, TANH_SMALL), small, large), x)
   return withDerivative(y, [x], (dy) => [mul(dy, sub(1, mul(y, y)))])
 }
 
@@ -129,9 +129,9 @@ export function silu(x: Expr): Expr {
 export function erf(x: Expr): Expr {
   const a = abs(x)
   const z = mul(x, x)
-  const small = add(x, mul(x, polynomial(z, ERF)))
+  const small = add(a, mul(a, polynomial(z, ERF)))
   const large = sub(1, exp(neg(polynomial(min(a, ERF_ONE), ERFC))))
-  const y = where(lt(a, ERF_SMALL), small, signed(x, large))
+  const y = copySign(where(lt(a, ERF_SMALL), small, large), x)
   return withDerivative(y, [x], (dy) => [mul(dy, mul(exp(neg(z)), TWO_OVER_SQRT_PI))])
 }
 
