@@ -27,7 +27,7 @@ export const toBytes = (data: Data): Uint8Array => new Uint8Array(data.buffer, d
 export function fromBytes(dtype: Dtype, bytes: Uint8Array): Data {
   if (dtype === 'u8') return bytes
   if (bytes.byteLength % 4 !== 0) throw new RangeError(`fromBytes: ${bytes.byteLength} bytes are no whole number of ${dtype} elements`)
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice()
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes) // not slice: a Buffer's is a view
   const n = aligned.byteLength / 4
   return dtype === 'f32' ? new Float32Array(aligned.buffer, aligned.byteOffset, n) : new Int32Array(aligned.buffer, aligned.byteOffset, n)
 }
