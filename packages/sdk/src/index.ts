@@ -1,5 +1,9 @@
 // Talking to the network.
 
+export * from './actions/stake.ts'
+export * from './actions/task.ts'
 export * from './client.ts'
+export * from './deploy.ts'
+export * from './events.ts'
 export * from './offer.ts'
 export * from './spec.ts'
