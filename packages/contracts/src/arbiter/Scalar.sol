@@ -204,9 +204,9 @@ library Scalar {
     /// The coordinates of element `index`.
     function unravel(uint256 index, uint32[] memory shape) private pure returns (uint256[] memory place) {
         place = new uint256[](shape.length);
-        for (uint256 axis = shape.length; axis-- > 0;) {
-            place[axis] = index % shape[axis];
-            index /= shape[axis];
+        for (uint256 i = shape.length; i > 0; --i) {
+            place[i - 1] = index % shape[i - 1];
+            index /= shape[i - 1];
         }
     }
 

@@ -55,8 +55,8 @@ library WitnessLib {
         offset %= Merkle.CHUNK;
         if (t.dtype == U8_CODE) return uint8(o.chunk[offset]);
         // Tensors are little-endian.
-        for (uint256 i = 4; i-- > 0;) {
-            word = word << 8 | uint8(o.chunk[offset + i]);
+        for (uint256 i = 4; i > 0; --i) {
+            word = word << 8 | uint8(o.chunk[offset + i - 1]);
         }
     }
 
