@@ -19,6 +19,7 @@ import {
   reshape,
   slice,
   sqrt,
+  squeeze,
   sub,
   sum,
   transpose,
@@ -36,14 +37,17 @@ export type Parameter = {
 /** A parameter's expr by name. */
 export type Lookup = (name: string) => Expr
 
-/** `name.weight` [out, in] and `name.bias` [out], both uniform in ±1/√in as torch.nn.Linear. */
-export const linearParameters = (name: string, inputs: number, outputs: number): Parameter[] => [
+/** `name.weight` [out, in] and, unless `bias` is false, `name.bias` [out], both uniform in ±1/√in as torch.nn.Linear. */
+export const linearParameters = (name: string, inputs: number, outputs: number, bias = true): Parameter[] => [
   { name: `${name}.weight`, shape: [outputs, inputs], initial: (key) => kaimingUniform(key, [outputs, inputs], inputs) },
-  { name: `${name}.bias`, shape: [outputs], initial: (key) => kaimingUniform(key, [outputs], inputs) },
+  ...(bias ? [{ name: `${name}.bias`, shape: [outputs], initial: (key: Key) => kaimingUniform(key, [outputs], inputs) }] : []),
 ]
 
-/** x·Wᵀ + b for x [.., in]. */
-export const linear = (p: Lookup, name: string, x: Expr): Expr => add(matmul(x, transpose(p(`${name}.weight`))), p(`${name}.bias`))
+/** x·Wᵀ + b for x [.., in]; without b where `bias` is false. */
+export function linear(p: Lookup, name: string, x: Expr, bias = true): Expr {
+  const y = matmul(x, transpose(p(`${name}.weight`)))
+  return bias ? add(y, p(`${name}.bias`)) : y
+}
 
 /** The parameters of fully connected layers `fc1` … through the given widths. */
 export const mlpParameters = (widths: readonly number[]): Parameter[] =>
@@ -56,10 +60,10 @@ export function mlp(p: Lookup, x: Expr, layers: number, activation: (x: Expr) =>
   return h
 }
 
-/** `name.weight` (ones) and `name.bias` (zeros) of a layer norm over the last axis. */
-export const layerNormParameters = (name: string, width: number): Parameter[] => [
+/** `name.weight` (ones) and, unless `bias` is false, `name.bias` (zeros) of a layer norm over the last axis. */
+export const layerNormParameters = (name: string, width: number, bias = true): Parameter[] => [
   { name: `${name}.weight`, shape: [width], initial: () => full([width], 1) },
-  { name: `${name}.bias`, shape: [width], initial: () => full([width], 0) },
+  ...(bias ? [{ name: `${name}.bias`, shape: [width], initial: () => full([width], 0) }] : []),
 ]
 
 /** (x - mean) / √(variance + eps) over the last axis, without weights. */
@@ -68,8 +72,11 @@ export function normalize(x: Expr, eps = 1e-5): Expr {
   return div(centred, sqrt(add(mean(mul(centred, centred), -1, true), eps)))
 }
 
-export const layerNorm = (p: Lookup, name: string, x: Expr, eps = 1e-5): Expr =>
-  add(mul(normalize(x, eps), p(`${name}.weight`)), p(`${name}.bias`))
+/** Layer norm over the last axis (Ba, Kiros and Hinton 2016). */
+export function layerNorm(p: Lookup, name: string, x: Expr, bias = true, eps = 1e-5): Expr {
+  const y = mul(normalize(x, eps), p(`${name}.weight`))
+  return bias ? add(y, p(`${name}.bias`)) : y
+}
 
 /** `name.weight` [rows, width], standard normal times `scale`. */
 export const embeddingParameters = (name: string, rows: number, width: number, scale = 1): Parameter[] => [
@@ -101,10 +108,10 @@ export function attention(q: Expr, k: Expr, v: Expr, causal: boolean): Expr {
 }
 
 /** Self-attention of x [batch, time, width] with `name.qkv` (one linear layer, q then k then v) and `name.proj`. */
-export function selfAttention(p: Lookup, name: string, x: Expr, heads: number, causal = true): Expr {
+export function selfAttention(p: Lookup, name: string, x: Expr, heads: number, causal = true, bias = true): Expr {
   const [batch, time, width] = x.shape
-  const qkv = permute(reshape(linear(p, `${name}.qkv`, x), [batch, time, 3, heads, width / heads]), [2, 0, 3, 1, 4])
-  const [q, k, v] = [0, 1, 2].map((i) => reshape(slice(qkv, 0, i, i + 1), [batch, heads, time, width / heads]))
+  const apart = reshape(linear(p, `${name}.qkv`, x, bias), [batch, time, 3, heads, width / heads])
+  const [q, k, v] = [0, 1, 2].map((i) => permute(squeeze(slice(apart, 2, i, i + 1), 2), [0, 2, 1, 3]))
   const mixed = reshape(permute(attention(q, k, v, causal), [0, 2, 1, 3]), [batch, time, width])
-  return linear(p, `${name}.proj`, mixed)
+  return linear(p, `${name}.proj`, mixed, bias)
 }

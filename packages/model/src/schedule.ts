@@ -47,10 +47,10 @@ export const cosineRate =
   (step) =>
     add(mul(mul(add(cosTurns(mul(progress(step, 0, steps), 0.5)), 1), 0.5), lr - end), end)
 
-/** `after`, which sees steps from 0 again, behind a linear rise: step s < warmup has (s+1)/warmup of what `after` begins with. */
+/** `after`, which sees steps from 0 again, behind a linear rise: step s < warmup has (s+1)/of of what `after` begins with, by default of `warmup`. */
 export const warmUp =
-  (warmup: number, after: Schedule): Schedule =>
+  (warmup: number, after: Schedule, of = warmup): Schedule =>
   (step) => {
-    const rise = div(cast(add(step, 1), 'f32'), warmup)
+    const rise = div(cast(add(step, 1), 'f32'), of)
     return where(lt(step, warmup), mul(rise, after(constant(0, 'i32'))), after(sub(step, warmup)))
   }
