@@ -3,9 +3,22 @@
 
 import { ARBITER_ERRORS, type ArbiterErrorName } from '@bitloom/dispute/leaf'
 import { type Operand, type TraceSource, witness } from '@bitloom/dispute/witness'
-import { encodeExpr, interpret, merkleTree, proofOf, rootOf, tensorRoot, toBytes, toHex } from '@bitloom/graph'
+import {
+  allocate,
+  type Data,
+  encodeExpr,
+  interpret,
+  merkleTree,
+  type OpName,
+  proofOf,
+  rootOf,
+  sizeOf,
+  tensorRoot,
+  toBytes,
+  toHex,
+} from '@bitloom/graph'
 import { encodeFunctionData, parseAbi, toFunctionSelector } from 'viem'
-import type { OpVector } from '../test/vectors.ts'
+import { graphOf, type OpVector, type Tensor } from '../test/vectors.ts'
 
 /** The arguments of `judge` and of Arbiter.step. */
 export type Question = {
@@ -16,6 +29,24 @@ export type Question = {
   readonly trace: Uint8Array
   readonly exprs: number
   readonly operands: readonly Operand[]
+}
+
+/** A vector of our own making, its result yet to be computed: one op applied to tensors. */
+export const vectorFrom = (
+  name: string,
+  op: OpName,
+  attrs: readonly number[],
+  operands: readonly Tensor[],
+  stated: Pick<Tensor, 'dtype' | 'shape'>,
+): OpVector => {
+  const { graph, position } = graphOf(op, attrs, operands, stated)
+  const { dtype, shape } = graph.exprs[position]!
+  const slots = [allocate(graph.slots[0]!.dtype, sizeOf(shape)), ...operands.map((t) => t.data)]
+  let data: Data | undefined
+  const { next } = interpret(graph, slots, (at, value) => {
+    if (at === position) data = value
+  })
+  return { name, op, attrs, operands, result: { dtype, shape, data: data! }, graph, slots, position, expected: next[0]! }
 }
 
 /** The trace of a vector's graph; `exprs` widens its tree with zero roots, as a larger graph's would be. */

@@ -9,8 +9,8 @@ import { type ArbiterErrorName, decodeLeaf } from '@bitloom/dispute/leaf'
 import { identity, scalarStep, terms } from '@bitloom/dispute/scalar'
 import { reader } from '@bitloom/dispute/witness'
 import { type OpName, sizeOf, toBytes } from '@bitloom/graph'
-import { loadOpVectors, type OpVector, vectorOf } from '../test/vectors.ts'
-import { ask, encodeStep, type Question, SPOILS, selectorOf, spoilt, type Traced, traceOf } from './scalar-questions.ts'
+import { loadOpVectors, type OpVector } from '../test/vectors.ts'
+import { ask, encodeStep, type Question, SPOILS, selectorOf, spoilt, type Traced, traceOf, vectorFrom } from './scalar-questions.ts'
 import { ordinary, tensor } from './vectors-ops.ts'
 import { randomWords } from './words.ts'
 
@@ -163,12 +163,7 @@ export const gasQuestions = (): { name: string; question: Question }[] => {
     ['dot', 'dot', [f, f], [], like],
   ]
   return ops.map(([name, op, operands, attrs, result]) => {
-    const texts = operands.map((t) => ({ dtype: t.dtype, shape: t.shape, data: Buffer.from(toBytes(t.data)).toString('base64') }))
-    // The result's data are not asked for here; only its type is.
-    const vector = vectorOf({ name, op, attrs, operands: texts, result: { ...result, data: '' } })
-    const slots = [new Float32Array(sizeOf(result.shape)), ...operands.map((t) => t.data)]
-    const own = result.dtype === 'i32' ? new Int32Array(sizeOf(result.shape)) : slots[0]!
-    const t = traceOf({ ...vector, slots: [own, ...slots.slice(1)] }, 512)
+    const t = traceOf(vectorFrom(name, op, attrs, operands, result), 512)
     const element = op === 'scatterAdd' ? 512 * rows.data[300]! + 77 : Math.min(sizeOf(result.shape) - 1, 150_077)
     const term = Math.min(terms(decodeLeaf(t.leaf)) - 1, 300)
     return { name, question: ask(t, element, term, op === 'argmax' ? 3 : 0x3fc00000) }
