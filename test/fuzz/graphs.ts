@@ -178,6 +178,9 @@ class Maker {
     }
     if (dtype === 'i32' && e.shape.length > 0 && draw.chance(0.15))
       return expr('iota', [], { dtype, shape: e.shape, attrs: [draw.below(e.shape.length)] })
+    // Itself backwards: the same tensor, read in another order by the same kernel.
+    if (e.dtype === dtype && e.shape.length > 0 && draw.chance(0.1))
+      return expr('slice', [e], { shape: e.shape, attrs: [...e.shape.map((d) => d - 1), ...e.shape.map(() => -1)] })
     const same = this.pool.filter((x) => x.dtype === dtype && `${x.shape}` === `${e.shape}`)
     if (same.length > 0 && draw.chance(0.7)) return draw.pick(same)
     return this.#shaped(this.#typed(this.#recent(() => true)!, dtype), e.shape)
