@@ -18,11 +18,10 @@ import {
 } from '@bitloom/graph'
 import { randomWords } from './words.ts'
 
-const next = randomWords(0x3e4c1e)
-const bytes = (n: number): Uint8Array => Uint8Array.from({ length: n }, () => next())
-
-/** The text of the file; the same on every machine, once a process. */
-const merkleFile = (): string => {
+/** The text of the file; the same on every machine. */
+export const merkleFile = (): string => {
+  const next = randomWords(0x3e4c1e)
+  const bytes = (n: number): Uint8Array => Uint8Array.from({ length: n }, () => next())
   const leaves = [0, 1, 31, 32, 64, 1024].map((n) => {
     const data = bytes(n)
     return { data: toHex(data), hash: toHex(leafHash(data)) }
@@ -43,7 +42,7 @@ const merkleFile = (): string => {
       ...{ chunk: toHex(chunkAt(data, index)), proof: proofOf(tree, index).map(toHex) },
     }
   })
-  // A tree of one item but with room for 2^8: its siblings are the padding's ancestors.
+  // Roots of subtrees that hold padding only, by height.
   const zeroChunk = leafHash(new Uint8Array(CHUNK))
   const ancestors = (pad: Uint8Array): string[] => {
     const nodes = [pad]
