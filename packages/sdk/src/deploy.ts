@@ -21,7 +21,7 @@ export async function deploy(rpcUrl: string, chainId: number, account: LocalAcco
     TestToken: [],
     Stake: [contracts.TestToken, contracts.Market, contracts.Audit, contracts.Dispute],
     Market: [contracts.Stake, contracts.Audit, contracts.Dispute],
-    Audit: [contracts.Market, contracts.Stake, contracts.Dispute],
+    Audit: [contracts.Stake, contracts.Market, contracts.Dispute],
     Arbiter: [],
     Dispute: [contracts.Market, contracts.Stake, contracts.Audit, contracts.Arbiter],
   }

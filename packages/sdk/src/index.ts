@@ -1,5 +1,7 @@
 // Talking to the network.
 
+export * from './actions/audit.ts'
+export * from './actions/dispute.ts'
 export * from './actions/stake.ts'
 export * from './actions/task.ts'
 export * from './client.ts'

@@ -1,0 +1,61 @@
+// Disputes on chain: reading games, keeping what was revealed in them, playing moves.
+
+import { callOf, type Game, type GameWire, gameFromWire, LEVELS, type Move, type Reveal } from '@bitloom/dispute'
+import { fromHex } from '@bitloom/graph'
+import type { Bitloom, ChainEvent } from '@bitloom/sdk'
+import type { Address, Hex, TransactionReceipt } from 'viem'
+import type { GameView } from './roles/views.ts'
+import type { Store } from './store.ts'
+
+/** A game on chain and who plays it. */
+export type Quarrel = {
+  readonly gameId: bigint
+  readonly claimId: bigint
+  readonly solver: Address
+  readonly challenger: Address
+  readonly segment: number
+  readonly closed: boolean
+  readonly game: Game
+}
+
+/** Reads a game. */
+export async function readQuarrel(bitloom: Bitloom, gameId: bigint): Promise<Quarrel> {
+  const { game, ...q } = (await bitloom.read('Dispute', 'gameOf', [gameId])) as Omit<Quarrel, 'gameId' | 'game'> & { game: GameWire }
+  return { gameId, ...q, game: gameFromWire(game) }
+}
+
+/** Unix seconds at which the clock of whoever is to move runs out. */
+const clockEnd = (game: Game): number => game.movedAt + (game.toMove === 'solver' ? game.solverClock : game.challengerClock)
+
+/** The game as the roles see it. */
+export const viewOf = ({ game, closed, ...q }: Quarrel): GameView => ({ ...q, decided: closed || game.level === 'over', solverToMove: game.toMove === 'solver', deadline: clockEnd(game) })
+
+/** Plays a move: one transaction. */
+export function play(bitloom: Bitloom, gameId: bigint, move: Move): Promise<TransactionReceipt> {
+  const { functionName, args } = callOf(move)
+  return bitloom.send('Dispute', functionName, [gameId, ...args])
+}
+
+type GameNote = { readonly gameId: string; readonly claimId: string }
+
+/** The disputes of the network as the log tells them, on disk: which games there are, and what was revealed in each. */
+export type Court = {
+  readonly onEvent: (event: ChainEvent) => void
+  /** Games about a claim, read from the chain; closed ones too. */
+  readonly gamesAbout: (claimId: bigint) => Promise<Quarrel[]>
+  readonly revealsIn: (gameId: bigint) => Reveal[]
+}
+
+export function openCourt(bitloom: Bitloom, store: Store): Court {
+  const journal = (gameId: unknown): string => `reveals/${gameId}`
+  return {
+    onEvent: ({ name, args }) => {
+      const { gameId } = args
+      if (name === 'Challenged') store.put('games', `${args.claimId}/${gameId}`, { gameId: String(gameId), claimId: String(args.claimId) } satisfies GameNote)
+      if (name === 'Revealed') store.append(journal(gameId), { level: LEVELS[Number(args.level)]!, values: args.values as Hex[] })
+      if (name === 'ChunkShown') store.append(journal(gameId), { level: 'chunk', values: [args.chunk as Hex] })
+    },
+    gamesAbout: (claimId) => Promise.all(store.list<GameNote>('games', { prefix: `${claimId}/` }).map(({ value }) => readQuarrel(bitloom, BigInt(value.gameId)))),
+    revealsIn: (gameId) => store.read<{ level: Reveal['level']; values: Hex[] }>(journal(gameId)).map(({ value }) => ({ level: value.level, values: value.values.map(fromHex) })),
+  }
+}

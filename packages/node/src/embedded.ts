@@ -1,0 +1,151 @@
+// The whole network on this machine: the chain, the contracts, and every node a process of its own. For `bitloom dev`, the quickstart and end-to-end tests.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { connect, deploy, mint, type Network } from '@bitloom/sdk'
+import { type Address, createWalletClient, http, type LocalAccount, parseEther } from 'viem'
+import { mnemonicToAccount } from 'viem/accounts'
+import { chainOf } from '@bitloom/sdk'
+import { CHAIN_ID, type Chain, startChain } from './chain.ts'
+import { createKey, PASSWORD_VARIABLE } from './keystore.ts'
+import { writeFileAtomic } from './store.ts'
+
+/** One node to start, in the words of `bitloom node start`. */
+export type NodePlan = { readonly name: string; readonly args: readonly string[] }
+
+/** A line of a node's log. */
+export type NodeLine = { readonly node: string; readonly event: string; readonly [key: string]: unknown }
+
+export type RunningNode = {
+  readonly name: string
+  readonly dir: string
+  readonly address: Address
+  readonly pid: number
+  readonly child: ChildProcess
+  /** Settles when the node has said its last word. */
+  readonly exited: Promise<number | null>
+}
+
+export type Embedded = {
+  readonly network: Network
+  readonly networkFile: string
+  readonly chain: Chain
+  readonly deployer: LocalAccount
+  readonly nodes: RunningNode[]
+  /** Starts one more node (or one again, by its old name) and waits until it is ready. */
+  readonly start: (plan: NodePlan) => Promise<RunningNode>
+  /** Makes a funded key file for somebody else, such as a submitter; the password is `password`. */
+  readonly fund: (dir: string) => Promise<Address>
+  readonly password: string
+  readonly stop: () => Promise<void>
+}
+
+export type EmbeddedOptions = {
+  readonly dir: string
+  /** How to run the command line: `[node, main.ts]`. */
+  readonly command: readonly string[]
+  readonly nodes: readonly NodePlan[]
+  readonly port?: number
+  readonly onLine?: (line: NodeLine) => void
+}
+
+/** What each participant gets: ether for gas, and test tokens. */
+const ETHER = parseEther('100')
+const TOKENS = parseEther('100000')
+/** scrypt's N for throw-away keys: a moment instead of half a second each. */
+const THROWAWAY_COST = 2 ** 10
+const READY_TIMEOUT_MS = 60_000
+const STOP_TIMEOUT_MS = 10_000
+
+/** Starts everything and resolves when every node is ready. */
+export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
+  const { dir, command, onLine = () => undefined } = options
+  mkdirSync(dir, { recursive: true })
+  const chain = await startChain({ dir: join(dir, 'chain'), ...(options.port === undefined ? {} : { port: options.port }) })
+  const password = randomBytes(16).toString('hex')
+  const deployer = mnemonicToAccount(chain.mnemonic)
+  const network = { ...(await deploy(chain.rpcUrl, CHAIN_ID, deployer)), bootstrap: [] as string[] }
+  const networkFile = join(dir, 'network.json')
+  const wallet = createWalletClient({ chain: chainOf(network), transport: http(chain.rpcUrl), account: deployer })
+  const bitloom = await connect(network, deployer)
+  const nodes: RunningNode[] = []
+  writeFileAtomic(networkFile, `${JSON.stringify(network, null, 2)}\n`)
+
+  const fund = async (home: string): Promise<Address> => {
+    mkdirSync(home, { recursive: true })
+    const { address } = createKey(join(home, 'key.json'), password, { cost: THROWAWAY_COST })
+    const hash = await wallet.sendTransaction({ to: address, value: ETHER })
+    await bitloom.chain.waitForTransactionReceipt({ hash, pollingInterval: 20 })
+    await mint(bitloom, address, TOKENS)
+    return address
+  }
+
+  const addresses = new Map<string, Address>()
+  const start = async ({ name, args }: NodePlan): Promise<RunningNode> => {
+    const home = join(dir, name)
+    const address = addresses.get(name) ?? (await fund(home))
+    addresses.set(name, address)
+    const [program, ...rest] = command
+    const child = spawn(program!, [...rest, 'node', 'start', '--home', home, '--network', networkFile, '--json', ...args], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, [PASSWORD_VARIABLE]: password } })
+    const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
+    const ready = new Promise<string>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new EmbeddedError(`${name} is not ready after ${READY_TIMEOUT_MS / 1000} s`)), READY_TIMEOUT_MS)
+      child.once('error', reject)
+      child.once('exit', (code) => reject(new EmbeddedError(`${name} ended with status ${code} before it was ready`)))
+      createInterface({ input: child.stdout! }).on('line', (text) => {
+        const line = readLine(name, text)
+        if (line?.event === 'ready') {
+          clearTimeout(timer)
+          resolve(String(line.peer))
+        }
+        if (line) onLine(line)
+      })
+    })
+    const peer = await ready
+    if (network.bootstrap.length === 0) {
+      network.bootstrap.push(peer)
+      writeFileAtomic(networkFile, `${JSON.stringify(network, null, 2)}\n`)
+    }
+    const running: RunningNode = { name, dir: home, address, pid: child.pid!, child, exited }
+    nodes.push(running)
+    return running
+  }
+
+  const stop = async (): Promise<void> => {
+    for (const { child } of nodes) if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
+    await Promise.all(
+      nodes.map(({ child, exited }) => {
+        const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
+        return exited.finally(() => clearTimeout(timer))
+      }),
+    )
+    await chain.stop()
+  }
+  try {
+    // the first node alone, so that the others know a peer to begin with; then the rest side by side
+    const [first, ...others] = options.nodes
+    if (first) await start(first)
+    for (const plan of others) addresses.set(plan.name, await fund(join(dir, plan.name)))
+    await Promise.all(others.map(start))
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { network, networkFile, chain, deployer, nodes, start, fund, password, stop }
+}
+
+function readLine(node: string, text: string): NodeLine | undefined {
+  try {
+    const line = JSON.parse(text) as Record<string, unknown>
+    return typeof line.event === 'string' ? { ...line, node, event: line.event } : undefined
+  } catch (error) {
+    return { node, event: 'unreadable', text: text.slice(0, 200), error: String(error) }
+  }
+}
+
+export class EmbeddedError extends Error {
+  override name = 'node.EmbeddedError'
+}

@@ -1,0 +1,143 @@
+// A node: services, roles, and the only loop with a clock. A failed tick is logged and tried again; nothing of it is lost, since every role acts from what is on chain and on disk.
+
+import { join } from 'node:path'
+import { type ChainEvent, chainTime, getRecord, type Offer, readEvents, RpcDownError, type SignedOffer, signOffer, offerToJson, verifyOffer } from '@bitloom/sdk'
+import type { Hex } from 'viem'
+import { type Court, openCourt } from './court.ts'
+import { answerQuestions } from './exchange.ts'
+import { type Offers, startOffers } from './network/offers.ts'
+import { openChecker } from './roles/check.ts'
+import { type CheatPlan, openSolver, type Role } from './roles/solve.ts'
+import { contactLine, openServices, type ServiceOptions, type Services } from './services.ts'
+
+export type RoleName = 'solver' | 'verifier' | 'whistleblower'
+
+/** What a solver asks for its work. */
+export type Price = { readonly weiPerTeraop: bigint; readonly capacity: number; readonly minAssurance: number; readonly operationsPerSecond: bigint }
+
+export type NodeOptions = ServiceOptions & {
+  readonly roles: readonly RoleName[]
+  readonly memoryBytes: number
+  /** A solver's; without it a solver takes only what is handed to it. */
+  readonly price?: Price
+  readonly cheat?: CheatPlan
+  readonly tickMs?: number
+}
+
+export type BitloomNode = {
+  readonly services: Services
+  readonly offers: Offers
+  readonly court: Court
+  /** Offers that are valid now, verified. */
+  readonly signedOffers: () => SignedOffer[]
+  /** Hears every event once, in order, after the roles. */
+  readonly onEvents: (listener: (events: readonly ChainEvent[]) => void | Promise<void>) => void
+  readonly stop: () => Promise<void>
+}
+
+const TICK_MS = 120
+/** Longest wait between two tries while the chain is down. */
+const MAX_BACKOFF_MS = 5_000
+const OFFER_LIFE_SECONDS = 3600
+const RENEW_BEFORE_SECONDS = 600
+
+/** Starts a node. It runs until `stop`. */
+export async function startNode(options: NodeOptions): Promise<BitloomNode> {
+  const services = await openServices({ ...options, dir: join(options.dir) })
+  const { bitloom, store, log, peers } = services
+  const court = openCourt(bitloom, store)
+  const market = { chainId: bitloom.network.chainId, market: bitloom.network.contracts.Market }
+  const known = new Map<string, SignedOffer>()
+  const offers = startOffers({
+    peers,
+    verify: async (message) => {
+      const verdict = await verifyOffer(message, market, Math.floor(Date.now() / 1000))
+      if (!verdict.ok) return verdict
+      const { offer } = verdict.signed
+      known.set(verdict.signed.signature, verdict.signed)
+      return { ok: true, value: { signer: offer.solver, validUntilMs: Number(offer.validUntil) * 1000 } }
+    },
+  })
+  answerQuestions(services)
+  const signedOffers = (): SignedOffer[] => offers.list().flatMap((held) => known.get(held.signature) ?? [])
+  const contactOf = (solver: string): string | undefined => signedOffers().find(({ offer }) => offer.solver.toLowerCase() === solver.toLowerCase())?.offer.contact
+
+  const roles: Role[] = []
+  if (options.roles.includes('solver')) roles.push(openSolver(services, court, { memoryBytes: options.memoryBytes, ...(options.cheat ? { cheat: options.cheat } : {}) }))
+  if (options.roles.includes('verifier')) roles.push(openChecker(services, court, { memoryBytes: options.memoryBytes, unasked: false, contactOf }))
+  if (options.roles.includes('whistleblower')) roles.push(openChecker(services, court, { memoryBytes: options.memoryBytes, unasked: true, contactOf }))
+
+  const listeners: ((events: readonly ChainEvent[]) => void | Promise<void>)[] = []
+  let offeredUntil = 0
+  const renewOffer = async (nowSeconds: number): Promise<void> => {
+    const { price } = options
+    if (!price || !options.roles.includes('solver') || nowSeconds < offeredUntil - RENEW_BEFORE_SECONDS) return
+    const offer: Offer = {
+      solver: services.me,
+      weiPerTeraop: price.weiPerTeraop,
+      memoryBytes: BigInt(options.memoryBytes),
+      operationsPerSecond: price.operationsPerSecond,
+      capacity: price.capacity,
+      validUntil: BigInt(nowSeconds + OFFER_LIFE_SECONDS),
+      minAssurance: price.minAssurance,
+      salt: `0x${Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('hex')}` as Hex,
+      contact: contactLine(services),
+    }
+    const published = await offers.publish(offerToJson(await signOffer(bitloom.account!, market, offer)))
+    if (!published.ok) {
+      log('offer-refused', { reason: published.reason })
+      return
+    }
+    offeredUntil = nowSeconds + OFFER_LIFE_SECONDS
+    const record = await getRecord(bitloom, services.me)
+    log('offering', { weiPerTeraop: price.weiPerTeraop, acceptedSlices: record.accepted })
+  }
+
+  let running = true
+  const tick = async (): Promise<void> => {
+    const from = BigInt(store.get<string>('node', 'cursor') ?? bitloom.network.fromBlock)
+    const { events, next } = await readEvents(bitloom, from)
+    store.transaction(() => {
+      for (const event of events) {
+        court.onEvent(event)
+        for (const role of roles) role.onEvent(event)
+      }
+      store.put('node', 'cursor', String(next))
+    })
+    if (events.length > 0) for (const listener of listeners) await listener(events)
+    const now = await chainTime(bitloom)
+    await renewOffer(now)
+    for (const role of roles) await role.tick(now)
+  }
+  const loop = (async () => {
+    let backoff = options.tickMs ?? TICK_MS
+    while (running) {
+      try {
+        await tick()
+        backoff = options.tickMs ?? TICK_MS
+      } catch (error) {
+        if (!running) break
+        log(error instanceof RpcDownError ? 'chain-down' : 'tick-failed', { error: error instanceof Error ? error.message.split('\n')[0] : String(error), againInMs: backoff })
+        backoff = Math.min(MAX_BACKOFF_MS, backoff * 2)
+      }
+      await new Promise((resolve) => setTimeout(resolve, backoff))
+    }
+  })()
+
+  return {
+    services,
+    offers,
+    court,
+    signedOffers,
+    onEvents: (listener) => {
+      listeners.push(listener)
+    },
+    stop: async () => {
+      running = false
+      for (const role of roles) await role.idle()
+      await loop
+      offers.stop()
+      await services.stop()
+    },
+  }
+}

@@ -1,0 +1,276 @@
+// Carries out what verifier.ts decides: re-runs segments, seals, reveals, challenges, and walks a lie down to its scalar.
+// A whistleblower is the same without a seat: it checks one segment of every claim unasked, and challenges what differs.
+
+import { challengerMove, claimTree, differs, type Knowledge, nextProbe, type Parts, PROBE_START, probeCommit, replay, stateRoot } from '@bitloom/dispute'
+import { type Data, fromHex, proofOf, sameBytes, sha256, tensorRoot, toBytes, toHex } from '@bitloom/graph'
+import { challenge, type Claim, digestOf, draw, freeOf, challengeBondWei, getClaim, getSpec, redraw, reveal, RevertError, seal, sealOf, type SealedVerdict, settleTask, type Spec, withdrawMoot } from '@bitloom/sdk'
+import type { Hex } from 'viem'
+import { type Contents, fetchContents } from '../bundle.ts'
+import { parseContact } from '../contact.ts'
+import { type Court, play, viewOf } from '../court.ts'
+import { type Book, findBook, findBundle, findState, leafMoment } from '../exchange.ts'
+import type { Services } from '../services.ts'
+import { engineStepper, type Stepper } from '../training/stepper.ts'
+import { auditView } from './read.ts'
+import type { Role } from './solve.ts'
+import { type VerifierAction, verifierActions } from './verifier.ts'
+import type { AuditView } from './views.ts'
+
+export type CheckerOptions = {
+  readonly memoryBytes: number
+  /** Checks claims unasked instead of when drawn. */
+  readonly unasked: boolean
+  /** Where a solver answers, as its offer says. */
+  readonly contactOf: (solver: string) => string | undefined
+}
+
+/** What a check found, on disk before anything of it is sealed. */
+type Finding = { readonly verdict: SealedVerdict; readonly digest: Hex; readonly salt: Hex; readonly different?: number }
+
+type Loaded = { readonly spec: Spec; readonly contents: Contents; readonly stepper: Stepper }
+
+/** Attempts to reach a solver before its data count as withheld. */
+const ATTEMPTS = 20
+const NO_DIGEST = `0x${'00'.repeat(32)}` as Hex
+const BURST_MS = 20
+
+export function openChecker(services: Services, court: Court, options: CheckerOptions): Role {
+  const { bitloom, me, store, meter, backend, log } = services
+  const loaded = new Map<bigint, Loaded>()
+  const attempts = new Map<string, number>()
+  let work: Promise<void> | undefined
+  let stopping = false
+
+  const peersOf = (claim: Claim): string[] => {
+    const contact = parseContact(options.contactOf(claim.solver) ?? '')
+    return contact ? [contact.peer] : []
+  }
+
+  const load = async (claim: Claim): Promise<Loaded | undefined> => {
+    const here = loaded.get(claim.taskId)
+    if (here) return here
+    const spec = await getSpec(bitloom, claim.taskId)
+    const bundle = await findBundle(services, claim.taskId, peersOf(claim))
+    if (!bundle) return undefined
+    // a bundle's state may be a later accepted one; a verifier needs graph and data, and fetches the states it starts from by themselves
+    const startState = toHex(stateRoot(bundle.stateRoots.map(fromHex), true))
+    const verdict = await fetchContents(bundle, spec, startState, options.memoryBytes, services.fetch)
+    if (!verdict.ok) {
+      log('task-unfit', { taskId: claim.taskId, reason: verdict.reason })
+      return undefined
+    }
+    const stepper = engineStepper(backend, verdict.contents.graph)
+    stepper.load(verdict.contents.state, verdict.contents.data)
+    const fresh = { spec, contents: verdict.contents, stepper }
+    loaded.set(claim.taskId, fresh)
+    return fresh
+  }
+
+  const startOf = (claim: Claim, book: Book, segment: number): Hex => (segment === 0 ? claim.startState : book.leaves[segment - 1]!.stateRoot)
+
+  /** Runs a segment from its claimed start; the end it comes to, and every moment's parts where asked for. */
+  const rerun = async (l: Loaded, start: readonly Data[], record?: Parts[]): Promise<{ stateRoot: Uint8Array; chain: Uint8Array } | undefined> => {
+    const { stepper, spec } = l
+    stepper.load(start)
+    let chain = PROBE_START
+    let burst = performance.now()
+    const here = (): Parts => ({ stateRoot: stateRoot(stepper.state()), chain })
+    if (record) record.push(meter.measure('dispute', here))
+    for (let step = 0; step < spec.stepsPerCheckpoint; step++) {
+      if (stopping) return undefined
+      meter.measure(record ? 'dispute' : 'audit', stepper.step, 1)
+      chain = meter.measure('hash', () => nextProbe(chain, tensorRoot(toBytes(stepper.probe()))))
+      if (record) record.push(meter.measure('dispute', here))
+      if (performance.now() - burst > BURST_MS) {
+        await new Promise((resolve) => setImmediate(resolve))
+        burst = performance.now()
+      }
+    }
+    return { stateRoot: meter.measure('hash', () => stateRoot(stepper.state())), chain }
+  }
+
+  /**
+   * Checks segments of a claim.
+   * @returns the finding; undefined where the data cannot be had (yet)
+   */
+  const check = async (claim: Claim, segments: readonly number[]): Promise<Finding | undefined> => {
+    const salt = toHex(crypto.getRandomValues(new Uint8Array(32)))
+    const l = await load(claim)
+    const book = l && (await findBook(services, claim.claimId, claim.root, peersOf(claim)))
+    if (!l || !book || book.leaves.length !== l.spec.checkpointsPerSlice) return undefined
+    const digests: Hex[] = []
+    for (const segment of segments) {
+      const start = await findState(services, l.contents.graph, startOf(claim, book, segment), peersOf(claim))
+      if (!start) return undefined
+      const end = await rerun(l, start)
+      if (!end) return undefined
+      const leaf = { stateRoot: toHex(end.stateRoot), probeCommit: toHex(probeCommit(end.chain)) }
+      digests.push(toHex(end.chain))
+      if (!sameBytes(leafMoment(leaf), leafMoment(book.leaves[segment]!))) {
+        log('different', { claimId: claim.claimId, segment })
+        store.put('books', String(claim.claimId), book)
+        return { verdict: 'different', digest: digestOf(digests), salt, different: segment }
+      }
+    }
+    // custody: whoever attests a slice holds its end state and serves it on, so that it does not depend on the one who trained it
+    if (!(await findState(services, l.contents.graph, claim.endState, peersOf(claim)))) return undefined
+    store.put('books', String(claim.claimId), book)
+    return { verdict: 'same', digest: digestOf(digests), salt }
+  }
+
+  const findingOf = (claimId: bigint): Finding | undefined => store.get<Finding>('findings', String(claimId))
+
+  const audit = async (claimId: bigint, segments: readonly number[], view?: AuditView): Promise<void> => {
+    const claim = await getClaim(bitloom, claimId)
+    if (claim.status !== 'open') return
+    let finding = await check(claim, segments)
+    if (!finding) {
+      const tries = (attempts.get(String(claimId)) ?? 0) + 1
+      attempts.set(String(claimId), tries)
+      await new Promise((resolve) => setTimeout(resolve, 250))
+      if (tries < ATTEMPTS || stopping || !view) return
+      finding = { verdict: 'unavailable', digest: NO_DIGEST, salt: toHex(crypto.getRandomValues(new Uint8Array(32))) }
+    }
+    store.put('findings', String(claimId), finding)
+    log('checked', { claimId, segments, verdict: finding.verdict })
+  }
+
+  const openDispute = async (claimId: bigint): Promise<void> => {
+    const segment = findingOf(claimId)!.different!
+    const { leaves } = store.get<Book>('books', String(claimId))!
+    const tree = claimTree(leaves.map((leaf) => ({ stateRoot: fromHex(leaf.stateRoot), probeCommit: fromHex(leaf.probeCommit) })))
+    const opening = (j: number) => ({ ...leaves[j]!, proof: proofOf(tree, j).map(toHex) })
+    const [free, bond] = await Promise.all([freeOf(bitloom, me), challengeBondWei(bitloom)])
+    if (free < bond) {
+      log('cannot-challenge', { claimId, freeWei: free, bondWei: bond, mend: 'deposit more tokens' })
+      return
+    }
+    await challenge(bitloom, claimId, segment, opening(Math.max(0, segment - 1)), opening(segment))
+  }
+
+  const knowledgeFor = new Map<string, Knowledge>()
+  const press = async (claimId: bigint, gameId: bigint): Promise<void> => {
+    const quarrel = (await court.gamesAbout(claimId)).find((q) => q.gameId === gameId)
+    if (!quarrel || quarrel.closed || quarrel.game.toMove !== 'challenger') return
+    const key = `${claimId}/${quarrel.segment}`
+    let knowledge = knowledgeFor.get(key)
+    if (!knowledge) {
+      const claim = await getClaim(bitloom, claimId)
+      const l = await load(claim)
+      const book = store.get<Book>('books', String(claimId))
+      const start = l && book && (await findState(services, l.contents.graph, startOf(claim, book, quarrel.segment), peersOf(claim)))
+      if (!l || !start) throw new Error(`claim ${claimId}: what the dispute is about is gone from disk`)
+      const parts: Parts[] = []
+      await rerun(l, start, parts)
+      knowledge = replay({ graph: l.contents.graph, slots: [...start, ...l.contents.data], steps: l.spec.stepsPerCheckpoint, evaluate: backend.evaluate, parts })
+      if (!differs(knowledge, l.spec.stepsPerCheckpoint, leafMoment(book!.leaves[quarrel.segment]!))) {
+        log('no-case', { claimId, gameId })
+        return
+      }
+      knowledgeFor.set(key, knowledge)
+    }
+    const known = knowledge
+    const move = meter.measure('dispute', () => challengerMove(quarrel.game, court.revealsIn(gameId), known))
+    if (move) await play(bitloom, gameId, move)
+  }
+
+  /** Long work runs beside the loop, one piece at a time. */
+  const start = (job: () => Promise<void>): void => {
+    work ??= job()
+      .catch((error) => log('check-failed', { error: String(error) }))
+      .finally(() => {
+        work = undefined
+      })
+  }
+
+  const perform = async (action: VerifierAction, claim: Claim, view: AuditView): Promise<void> => {
+    const { claimId } = claim
+    const finding = findingOf(claimId)
+    switch (action.do) {
+      case 'audit':
+        start(() => audit(claimId, mine(view), view))
+        return
+      case 'seal':
+        await seal(bitloom, claimId, sealOf(claimId, me, finding!.verdict, finding!.digest, finding!.salt))
+        return
+      case 'reveal':
+        await reveal(bitloom, claimId, finding!.verdict, finding!.digest, finding!.salt)
+        return
+      case 'challenge':
+        return openDispute(claimId)
+      case 'press':
+        return press(claimId, action.gameId)
+      case 'timeout':
+        await play(bitloom, action.gameId, { kind: 'timeout' })
+        return
+      case 'draw':
+        await draw(bitloom, claimId)
+        return
+      case 'redraw':
+        await redraw(bitloom, claimId)
+        return
+      case 'settle':
+        await settleTask(bitloom, claim.taskId)
+    }
+  }
+
+  const mine = (view: AuditView): number[] =>
+    view.assignments
+      .filter((a) => a.verifier.toLowerCase() === me.toLowerCase())
+      .map((a) => a.segment)
+      .sort((a, b) => a - b)
+
+  /** Which segment of a claim to look at unasked: nobody can foresee it, and it stays the same after a restart. */
+  const unaskedSegment = (claimId: bigint, segments: number): number => {
+    let salt = store.get<Hex>('node', 'unaskedSalt')
+    if (!salt) store.put('node', 'unaskedSalt', (salt = toHex(crypto.getRandomValues(new Uint8Array(32)))))
+    return new DataView(sha256(new TextEncoder().encode(`${salt} ${claimId}`)).buffer.slice(0)).getUint32(0) % segments
+  }
+
+  return {
+    onEvent: ({ name, args }) => {
+      const claimId = String(args.claimId)
+      if (!options.unasked && name === 'Drawn' && (args.verifiers as string[]).some((v) => v.toLowerCase() === me.toLowerCase())) store.put('watched', claimId, true)
+      if (options.unasked && name === 'Claimed') store.put('watched', claimId, true)
+    },
+    tick: async (nowSeconds) => {
+      for (const { key } of store.list('watched')) {
+        const claimId = BigInt(key)
+        const claim = await getClaim(bitloom, claimId)
+        const quarrels = await court.gamesAbout(claimId)
+        if (claim.status !== 'open') {
+          for (const q of quarrels) if (!q.closed && q.challenger.toLowerCase() === me.toLowerCase()) await withdrawMoot(bitloom, q.gameId)
+          store.delete('watched', key)
+          continue
+        }
+        const view = await auditView(bitloom, claimId)
+        const finding = findingOf(claimId)
+        const games = quarrels.map(viewOf)
+        let actions: VerifierAction[]
+        if (options.unasked) {
+          const own = games.filter((g) => g.challenger.toLowerCase() === me.toLowerCase())
+          if (!finding) {
+            const { checkpointsPerSlice } = await getSpec(bitloom, claim.taskId)
+            start(() => audit(claimId, [unaskedSegment(claimId, checkpointsPerSlice)]))
+          }
+          actions = verifierActions(me, { ...view, assignments: [] }, own, {}, nowSeconds)
+          if (finding?.verdict === 'different' && own.length === 0) actions.push({ do: 'challenge', claimId })
+        } else {
+          actions = verifierActions(me, view, games, finding ? { verdict: finding.verdict, ...(finding.different === undefined ? {} : { different: finding.different }) } : {}, nowSeconds)
+        }
+        for (const action of actions) {
+          try {
+            await perform(action, claim, view)
+          } catch (error) {
+            if (!(error instanceof RevertError)) throw error
+            log('refused', { action: action.do, claimId, error: error.errorName })
+          }
+        }
+      }
+    },
+    idle: async () => {
+      stopping = true
+      await work
+    },
+  }
+}

@@ -1,0 +1,321 @@
+// Carries out what solver.ts decides: fetches, trains, claims, discloses, defends. Everything that matters is on disk before it is acted upon.
+
+import { alter, cheat as cheatKnowledge, claimTree, elementOf, type Knowledge, type Lie, probeCommit, replay, solverMove } from '@bitloom/dispute'
+import { type Data, fromHex, proofOf, rootOf, sha256, sizeOf, toBytes, toHex } from '@bitloom/graph'
+import { type ChainEvent, claimSlice, confirmTask, disclose, draw, getAudit, getSpec, getTask, redraw, RevertError, type Spec, settleTask, type Task } from '@bitloom/sdk'
+import type { Hex } from 'viem'
+import { type Bundle, type Contents, fetchContents } from '../bundle.ts'
+import { type Court, play, viewOf } from '../court.ts'
+import { findBundle, receiveBundles, wantsId } from '../exchange.ts'
+import type { Services } from '../services.ts'
+import { runSegment } from '../training/segment.ts'
+import { engineStepper, type Stepper } from '../training/stepper.ts'
+import { auditView, taskView } from './read.ts'
+import { type SolverAction, solverActions } from './solver.ts'
+
+/** Cheats in slice `slice` (counted from its first own one): for demonstrations and tests. */
+export type CheatPlan = { readonly slice: number }
+
+export type SolverOptions = { readonly memoryBytes: number; readonly cheat?: CheatPlan }
+
+/** A segment's end, on disk. */
+type SegmentNote = { readonly stateRoot: Hex; readonly probeDigest: Hex; readonly probeCommit: Hex }
+
+/** A task as this solver keeps it. `first`: the slice it began with, from state `startState`. */
+type TaskNote = { readonly taskId: string; readonly startState: Hex; readonly first: number; readonly refused?: string; readonly verified: boolean }
+
+type LieNote = { readonly segment: number; readonly lie: Lie }
+
+/** What is kept in memory of a task: rebuilt from disk after a restart. */
+type Loaded = { readonly spec: Spec; readonly contents: Contents; readonly stepper: Stepper; /** Segment whose start the stepper holds; -1 none. */ at: number }
+
+/** Steps between two notes of progress. */
+const PROGRESS_STEPS = 8
+
+export type Role = { readonly onEvent: (event: ChainEvent) => void; readonly tick: (nowSeconds: number) => Promise<void>; /** Settles when nothing is being computed. */ readonly idle: () => Promise<void> }
+
+export function openSolver(services: Services, court: Court, options: SolverOptions): Role {
+  const { bitloom, me, store, checkpoints, meter, backend, log } = services
+  const loaded = new Map<string, Loaded>()
+  const stopping = new AbortController()
+  let work: Promise<void> | undefined
+
+  const noteOf = (taskId: bigint): TaskNote | undefined => store.get<TaskNote>('tasks', String(taskId))
+  const segmentKey = (taskId: bigint, segment: number): string => `${taskId}/${String(segment).padStart(9, '0')}`
+  const segmentOf = (taskId: bigint, segment: number): SegmentNote | undefined => store.get<SegmentNote>('segments', segmentKey(taskId, segment))
+  /** Slices trained, counted from the task's first. */
+  const trainedOf = (taskId: bigint, spec: Pick<Spec, 'checkpointsPerSlice'>, from: number): number => {
+    let slice = from
+    while (segmentOf(taskId, (slice + 1) * spec.checkpointsPerSlice - 1)) slice++
+    return slice
+  }
+  const startOf = (taskId: bigint, segment: number, spec: Spec): Hex => {
+    const note = noteOf(taskId)!
+    return segment === note.first * spec.checkpointsPerSlice ? note.startState : segmentOf(taskId, segment - 1)!.stateRoot
+  }
+
+  receiveBundles(services, (bundle) => {
+    // kept only for tasks that the chain says are ours: a stranger's bundle takes no room
+    if (noteOf(BigInt(bundle.taskId))) store.put('bundles', bundle.taskId, bundle)
+  })
+
+  const progress = new Map<string, { readonly step: number; readonly loss: number }>()
+  services.peers.handle('progress', wantsId, (_, taskId) => progress.get(String(taskId)) ?? null)
+  /** Remembers how far a task is: what its submitter may watch. */
+  const noteProgress = (taskId: bigint, step: number, l: Loaded): void => {
+    const slot = l.contents.graph.slots.findIndex((s) => s.name === 'loss')
+    progress.set(String(taskId), { step, loss: l.stepper.state()[slot]?.[step - 1] ?? Number.NaN })
+  }
+
+  const fetchTask = async (task: Task): Promise<void> => {
+    const spec = await getSpec(bitloom, task.taskId)
+    const bundle = store.get<Bundle>('bundles', String(task.taskId)) ?? (await findBundle(services, task.taskId, []))
+    if (!bundle) return
+    const verdict = await fetchContents(bundle, spec, noteOf(task.taskId)!.startState, options.memoryBytes, services.fetch)
+    if (!verdict.ok) {
+      log('task-refused', { taskId: task.taskId, reason: verdict.reason })
+      store.put('tasks', String(task.taskId), { ...noteOf(task.taskId)!, refused: verdict.reason })
+      return
+    }
+    store.transaction(() => {
+      store.put('bundles', String(task.taskId), { ...bundle, urls: [services.contact.http, ...bundle.urls].slice(0, 16) })
+      checkpoints.note(bundle.stateRoots)
+      store.put('tasks', String(task.taskId), { ...noteOf(task.taskId)!, verified: true })
+    })
+    log('task-verified', { taskId: task.taskId, exprs: spec.exprs })
+  }
+
+  const load = async (taskId: bigint): Promise<Loaded> => {
+    const here = loaded.get(String(taskId))
+    if (here) return here
+    const spec = await getSpec(bitloom, taskId)
+    const bundle = store.get<Bundle>('bundles', String(taskId))!
+    const verdict = await fetchContents(bundle, spec, noteOf(taskId)!.startState, options.memoryBytes, services.fetch)
+    if (!verdict.ok) throw new Error(`task ${taskId}: what was verified is gone from disk: ${verdict.reason}`)
+    const stepper = engineStepper(backend, verdict.contents.graph)
+    stepper.load(verdict.contents.state, verdict.contents.data)
+    const fresh: Loaded = { spec, contents: verdict.contents, stepper, at: -1 }
+    loaded.set(String(taskId), fresh)
+    return fresh
+  }
+
+  /** One altered element of one weight in one step, and everything after it follows: a lie that only recomputing shows. */
+  const lieIn = (taskId: bigint, segment: number, l: Loaded): LieNote | undefined => {
+    const { cheat } = options
+    const { spec } = l
+    if (!cheat) return undefined
+    const known = store.get<LieNote>('lies', String(taskId))
+    if (known) return known.segment === segment ? known : undefined
+    const dice = new DataView(sha256(new TextEncoder().encode(`${taskId} ${me}`)).buffer.slice(0))
+    const first = (noteOf(taskId)!.first + cheat.slice) * spec.checkpointsPerSlice
+    if (segment !== first + (dice.getUint32(0) % spec.checkpointsPerSlice)) return undefined
+    const { graph, data } = l.contents
+    const expr = graph.next[0]!
+    const element = dice.getUint32(4) % sizeOf(graph.exprs[expr]!.shape)
+    const step = dice.getUint32(8) % spec.stepsPerCheckpoint
+    // the honest value of that element at that step, with one bit of its mantissa flipped
+    const probe = engineStepper(backend, graph)
+    probe.load(l.stepper.state(), data)
+    for (let i = 0; i <= step; i++) probe.step()
+    const word = elementOf(graph, expr, element, toBytes(probe.state()[0]!).slice()) ^ 0x1000
+    const note: LieNote = { segment, lie: { kind: 'expr', step, expr, element, word } }
+    store.put('lies', String(taskId), note)
+    log('cheating', { taskId, segment, step, expr, element })
+    return note
+  }
+
+  /** A stepper that tells the lie at its step. */
+  const lying = (l: Loaded, { lie }: LieNote): Stepper => {
+    const { graph, data } = l.contents
+    const step = alter(graph, backend.evaluate, lie)
+    let at = 0
+    let probe: Data = new Int32Array(0)
+    return {
+      ...l.stepper,
+      step: () => {
+        if (at++ === lie.step) {
+          const result = step(lie.step, [...l.stepper.state().map((t) => t.slice()), ...data])
+          l.stepper.load(result.next)
+          probe = result.probe
+        } else {
+          l.stepper.step()
+          probe = l.stepper.probe()
+        }
+      },
+      probe: () => probe,
+    }
+  }
+
+  const train = async (taskId: bigint, slice: number): Promise<void> => {
+    const l = await load(taskId)
+    const { checkpointsPerSlice, stepsPerCheckpoint } = l.spec
+    for (let segment = slice * checkpointsPerSlice; segment < (slice + 1) * checkpointsPerSlice; segment++) {
+      if (segmentOf(taskId, segment)) continue
+      if (l.at !== segment) {
+        const state = await checkpoints.load(l.contents.graph, startOf(taskId, segment, l.spec))
+        if (!state) throw new Error(`task ${taskId}: the checkpoint before segment ${segment} is gone`)
+        l.stepper.load(state)
+      }
+      l.at = -1
+      const lie = lieIn(taskId, segment, l)
+      const digest = await runSegment(lie ? lying(l, lie) : l.stepper, stepsPerCheckpoint, {
+        meter,
+        kind: 'train',
+        signal: stopping.signal,
+        onStep: (step) => {
+          if (step % PROGRESS_STEPS === 0) noteProgress(taskId, segment * stepsPerCheckpoint + step, l)
+        },
+      })
+      if (!digest) return
+      const stateRoot = await checkpoints.save(l.stepper.state())
+      l.at = segment + 1
+      store.put('segments', segmentKey(taskId, segment), { stateRoot, probeDigest: toHex(digest), probeCommit: toHex(probeCommit(digest)) } satisfies SegmentNote)
+    }
+    log('trained', { taskId, slice })
+  }
+
+  const notesOf = (taskId: bigint, slice: number, spec: Spec): SegmentNote[] => Array.from({ length: spec.checkpointsPerSlice }, (_, j) => segmentOf(taskId, slice * spec.checkpointsPerSlice + j)!)
+  const treeOf = (notes: readonly SegmentNote[]) => claimTree(notes.map((n) => ({ stateRoot: fromHex(n.stateRoot), probeCommit: fromHex(n.probeCommit) })))
+
+  const claim = async (task: Task): Promise<void> => {
+    const spec = await getSpec(bitloom, task.taskId)
+    const notes = notesOf(task.taskId, task.accepted, spec)
+    const tree = treeOf(notes)
+    const last = notes[notes.length - 1]!
+    // the leaves are published under the claim's root before the claim exists, so that nobody ever has to wait for them
+    store.put('leaves', toHex(rootOf(tree)), { taskId: String(task.taskId), slice: task.accepted })
+    await claimSlice(bitloom, { taskId: task.taskId, slice: task.accepted, root: toHex(rootOf(tree)), endState: last.stateRoot, probeCommit: last.probeCommit, proof: proofOf(tree, notes.length - 1).map(toHex) })
+  }
+
+  const discloseClaim = async (task: Task): Promise<void> => {
+    const spec = await getSpec(bitloom, task.taskId)
+    const notes = notesOf(task.taskId, task.accepted, spec)
+    const tree = treeOf(notes)
+    const { assignments } = await getAudit(bitloom, task.openClaim)
+    await disclose(
+      bitloom,
+      task.openClaim,
+      assignments.map(({ segment }) => ({ segment, stateRoot: notes[segment]!.stateRoot, probeDigest: notes[segment]!.probeDigest, proof: proofOf(tree, segment).map(toHex) })),
+    )
+  }
+
+  const knowledgeFor = new Map<string, Knowledge>()
+  const defend = async (task: Task, gameId: bigint): Promise<void> => {
+    const quarrel = (await court.gamesAbout(task.openClaim)).find((q) => q.gameId === gameId)
+    if (!quarrel || quarrel.closed || quarrel.game.toMove !== 'solver') return
+    const l = await load(task.taskId)
+    const segment = task.accepted * l.spec.checkpointsPerSlice + quarrel.segment
+    const key = `${task.taskId}/${segment}`
+    let knowledge = knowledgeFor.get(key)
+    if (!knowledge) {
+      const state = await checkpoints.load(l.contents.graph, startOf(task.taskId, segment, l.spec))
+      if (!state) throw new Error(`task ${task.taskId}: the checkpoint before segment ${segment} is gone, so its dispute cannot be answered`)
+      const run = { graph: l.contents.graph, slots: [...state, ...l.contents.data], steps: l.spec.stepsPerCheckpoint, evaluate: backend.evaluate }
+      const lie = store.get<LieNote>('lies', String(task.taskId))
+      knowledge = lie?.segment === segment ? cheatKnowledge(run, lie.lie) : replay(run)
+      knowledgeFor.set(key, knowledge)
+    }
+    const known = knowledge
+    const move = meter.measure('dispute', () => solverMove(quarrel.game, known))
+    if (move) await play(bitloom, gameId, move)
+  }
+
+  const perform = async (action: SolverAction, task: Task): Promise<void> => {
+    switch (action.do) {
+      case 'fetch':
+        return fetchTask(task)
+      case 'confirm':
+        await confirmTask(bitloom, task.taskId)
+        return
+      case 'claim':
+        return claim(task)
+      case 'settle':
+        await settleTask(bitloom, task.taskId)
+        return
+      case 'draw':
+        await draw(bitloom, action.claimId)
+        return
+      case 'redraw':
+        await redraw(bitloom, action.claimId)
+        return
+      case 'disclose':
+        return discloseClaim(task)
+      case 'defend':
+        return defend(task, action.gameId)
+      case 'timeout':
+        await play(bitloom, action.gameId, { kind: 'timeout' })
+        return
+      case 'train':
+        // training is the one action that takes long: it runs beside the loop, one slice at a time
+        work ??= train(task.taskId, action.slice)
+          .catch((error) => log('training-failed', { taskId: task.taskId, error: String(error) }))
+          .finally(() => {
+            work = undefined
+          })
+        return
+      case 'drop':
+        store.delete('active', String(task.taskId))
+        loaded.delete(String(task.taskId))
+        log('task-dropped', { taskId: task.taskId, status: task.status })
+    }
+  }
+
+  const forget = (taskId: bigint, slice: number, spec: Spec): void => {
+    const notes = notesOf(taskId, slice, spec).filter((n) => n !== undefined)
+    checkpoints.drop(notes.slice(0, -1).map((n) => n.stateRoot))
+  }
+
+  return {
+    onEvent: ({ name, args }) => {
+      const taskId = args.taskId as bigint
+      if (name === 'Offered' && (args.solver as string).toLowerCase() === me.toLowerCase()) {
+        store.put('offered', String(taskId), { from: Number(args.fromSlice) })
+        store.put('active', String(taskId), true)
+      }
+      if (name === 'Claimed' && (args.solver as string).toLowerCase() === me.toLowerCase()) {
+        const slice = Number(args.slice)
+        const about = store.get<{ taskId: string; slice: number }>('leaves', args.root as string)
+        if (about) store.put('pending-books', String(args.claimId), { taskId: String(taskId), slice })
+      }
+      if (name === 'Settled' && (args.solver as string).toLowerCase() === me.toLowerCase()) store.put('settled', `${taskId}/${args.slice}`, true)
+    },
+    tick: async (nowSeconds) => {
+      for (const { key } of store.list('pending-books')) {
+        const { taskId, slice } = store.get<{ taskId: string; slice: number }>('pending-books', key)!
+        const spec = await getSpec(bitloom, BigInt(taskId))
+        store.put('books', key, { leaves: notesOf(BigInt(taskId), slice, spec).map(({ stateRoot, probeCommit }) => ({ stateRoot, probeCommit })) })
+        store.delete('pending-books', key)
+      }
+      for (const { key } of store.list('settled')) {
+        const [taskId, slice] = key.split('/')
+        forget(BigInt(taskId!), Number(slice), await getSpec(bitloom, BigInt(taskId!)))
+        store.delete('settled', key)
+      }
+      for (const { key } of store.list('active')) {
+        const taskId = BigInt(key)
+        const task = await getTask(bitloom, taskId)
+        let note = noteOf(taskId)
+        if (!note || (task.status === 'offered' && note.first !== task.accepted)) {
+          note = { taskId: key, startState: task.state, first: task.accepted, verified: false }
+          store.put('tasks', key, note)
+        }
+        const spec = note.verified ? await getSpec(bitloom, taskId) : undefined
+        const [audit, quarrels] = task.openClaim === 0n ? [undefined, []] : await Promise.all([auditView(bitloom, task.openClaim), court.gamesAbout(task.openClaim)])
+        const memory = { contents: note.verified, ...(note.refused === undefined ? {} : { refused: note.refused }), trained: spec ? trainedOf(taskId, spec, Math.max(note.first, task.accepted)) : note.first }
+        for (const action of solverActions(me, taskView(task, spec?.slices ?? task.accepted + 1), audit, quarrels.map(viewOf), memory, nowSeconds)) {
+          try {
+            await perform(action, task)
+          } catch (error) {
+            if (!(error instanceof RevertError)) throw error
+            // somebody else was quicker, or the chain moved on: the next tick sees it
+            log('refused', { action: action.do, taskId, error: error.errorName })
+          }
+        }
+      }
+    },
+    idle: async () => {
+      stopping.abort()
+      await work
+    },
+  }
+}

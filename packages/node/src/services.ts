@@ -1,0 +1,108 @@
+// What every role stands on: disk, peers, blobs, the chain, a meter; opened together and closed together.
+
+import { join } from 'node:path'
+import { type Backend, wasm } from '@bitloom/engine'
+
+import { type Bitloom, connect, type Network } from '@bitloom/sdk'
+import type { Hex, LocalAccount } from 'viem'
+import { hexToBytes, keccak256 } from 'viem'
+import { type Checkpoints, openCheckpoints } from './checkpoints.ts'
+import { type Contact, formatContact } from './contact.ts'
+import { openMeter, type Meter, type Readings } from './meter.ts'
+import { type BlobStore, fetchBlob, openBlobStore, serveBlobs } from './network/blobs.ts'
+import { type Peers, startPeers } from './network/peers.ts'
+import { openStore, type Store } from './store.ts'
+
+/** One line of the node's log: what happened, with values; never a key. */
+export type Log = (event: string, values?: Readonly<Record<string, unknown>>) => void
+
+export type ServiceOptions = {
+  readonly network: Network
+  readonly account: LocalAccount
+  /** Folder that this node alone owns. */
+  readonly dir: string
+  readonly host?: string
+  readonly peerPort?: number
+  readonly blobPort?: number
+  readonly quotaBytes?: number
+  readonly log: Log
+}
+
+export type Services = {
+  readonly bitloom: Bitloom
+  readonly me: `0x${string}`
+  readonly store: Store
+  readonly blobs: BlobStore
+  readonly checkpoints: Checkpoints
+  readonly peers: Peers
+  readonly contact: Contact
+  readonly meter: Meter
+  readonly backend: Backend
+  readonly log: Log
+  /** Fetches a blob from whoever serves it, into our own store. */
+  readonly fetch: (root: Hex, bytes: number, urls: readonly string[]) => Promise<Uint8Array | undefined>
+  readonly stop: () => Promise<void>
+}
+
+const LOOPBACK = '127.0.0.1'
+
+/** Opens everything. What was opened before a failure is closed again. */
+export async function openServices(options: ServiceOptions): Promise<Services> {
+  const { network, account, dir, host = LOOPBACK, log } = options
+  const closers: (() => unknown)[] = []
+  const stop = async (): Promise<void> => {
+    for (const close of closers.splice(0).reverse()) await close()
+  }
+  try {
+    const bitloom = await connect(network, account)
+    const store = openStore(join(dir, 'node.sqlite'))
+    closers.push(() => store.close())
+    const meter = openMeter()
+    const before = store.get<Readings>('node', 'readings')
+    if (before) meter.resume(before)
+    closers.push(() => store.put('node', 'readings', meter.readings()))
+    const blobs = openBlobStore({ dir: join(dir, 'blobs'), ...(options.quotaBytes === undefined ? {} : { quotaBytes: options.quotaBytes }) })
+    const server = await serveBlobs({ store: blobs, host, port: options.blobPort ?? 0 })
+    closers.push(() => server.stop())
+    // the peer's identity must not reveal the account's key: derived from a signature-free hash of its address and a secret of this folder
+    let secret = store.get<Hex>('node', 'peerSecret')
+    if (!secret) store.put('node', 'peerSecret', (secret = keccak256(crypto.getRandomValues(new Uint8Array(32)))))
+    const peers = await startPeers({
+      secret: hexToBytes(secret),
+      listen: [`/ip4/${host}/tcp/${options.peerPort ?? 0}`],
+      bootstrap: network.bootstrap,
+      onError: (error) => log('handler-failed', { error: String(error) }),
+    })
+    closers.push(() => peers.stop())
+    const [address] = peers.addresses()
+    if (address === undefined) throw new Error('the peer host listens on no address')
+    return {
+      bitloom,
+      me: account.address,
+      store,
+      blobs,
+      checkpoints: openCheckpoints(store, blobs, meter),
+      peers,
+      contact: { peer: address, http: server.url },
+      meter,
+      backend: wasm,
+      log,
+      fetch: async (root, bytes, urls) => {
+        const verdict = await fetchBlob({ root, bytes, urls, store: blobs })
+        if (!verdict.ok) {
+          log('blob-missing', { root, reason: verdict.reason })
+          return undefined
+        }
+        return blobs.get(root, bytes)
+      },
+      stop,
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+/** How others reach this node, as it travels in offers. */
+export const contactLine = (services: Services): string => formatContact(services.contact)
+
