@@ -39,14 +39,24 @@ export interface Nest {
   readonly fold?: Fold
 }
 
-/** Batched C = A·B in ascending k; offsets in elements, one a batch; C row-major. */
+/** A matrix of every batch coordinate: element strides along the batch axes, along rows and along columns. */
+export interface Matrices {
+  readonly buffer: number
+  readonly offset: number
+  readonly batch: readonly number[]
+  readonly row: number
+  readonly column: number
+}
+
+/** Batched C = A·B in ascending k; C row-major. */
 export interface Dot {
   readonly kind: 'dot'
+  readonly batch: Shape
   readonly m: number
   readonly n: number
   readonly k: number
-  readonly a: { readonly buffer: number; readonly offsets: readonly number[]; readonly row: number; readonly column: number }
-  readonly b: { readonly buffer: number; readonly offsets: readonly number[]; readonly row: number; readonly column: number }
+  readonly a: Matrices
+  readonly b: Matrices
   readonly c: { readonly buffer: number }
 }
 

@@ -1,7 +1,7 @@
 // From a graph to kernels: which loops run over which buffers. Order and addresses come later (schedule.ts, plan.ts), code last.
 import { bytesOf, type Graph, type GraphExpr, sizeOf, stridesOf } from '@bitloom/graph'
 import { fuse, isElementwise } from './fuse.ts'
-import type { Access, Buffer, Dot, Kernel, Nest, Node, Work } from './kernel.ts'
+import type { Access, Buffer, Kernel, Matrices, Nest, Node, Work } from './kernel.ts'
 import { type Layout, layOut, viewOf } from './layout.ts'
 import { contiguous, type View } from './view.ts'
 
@@ -295,7 +295,6 @@ class Lowering {
     const [m, n] = e.shape.slice(-2)
     const k = graph.exprs[e.inputs[0]].shape[rank - 1]
     const [a, b] = e.inputs.map((input) => ({ buffer: this.#bufferOf(input), view: layout.views[input].view }))
-    const batch = e.shape.slice(0, -2)
     if (m <= FEW_ROWS || n === 1 || m * n * k <= SMALL_DOT) {
       const [aRow, aColumn] = a.view.strides.slice(-2)
       const [bRow, bColumn] = b.view.strides.slice(-2)
@@ -312,21 +311,15 @@ class Lowering {
         { kind: 'nest', shape: e.shape, nodes, stores: [{ node: 2, access: own, canonical }], fold: { op: 'sum', dtype: 'f32', terms: k } },
       ]
     }
-    const side = (of: typeof a): Dot['a'] => {
-      const [row, column] = of.view.strides.slice(-2)
-      return { buffer: of.buffer, offsets: offsetsOf(of.view, batch), row, column }
+    const side = ({ buffer, view }: typeof a): Matrices => {
+      const [row, column] = view.strides.slice(-2)
+      return { buffer, offset: view.offset, batch: view.strides.slice(0, -2), row, column }
     }
-    return [{ kind: 'dot', m, n, k, a: side(a), b: side(b), c: { buffer: own.buffer } }, ...this.#clean(e, own, canonical)]
+    return [
+      { kind: 'dot', batch: e.shape.slice(0, -2), m, n, k, a: side(a), b: side(b), c: { buffer: own.buffer } },
+      ...this.#clean(e, own, canonical),
+    ]
   }
-}
-
-/** Element offsets of every batch coordinate, in row-major order. */
-const offsetsOf = (view: View, batch: readonly number[]): number[] => {
-  let offsets = [view.offset]
-  batch.forEach((size, axis) => {
-    offsets = offsets.flatMap((offset) => Array.from({ length: size }, (_, i) => offset + i * view.strides[axis]))
-  })
-  return offsets
 }
 
 const copy = (over: { readonly shape: readonly number[] }, from: Node | Access, to: Access, canonical: boolean): Nest => ({

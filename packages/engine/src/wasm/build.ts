@@ -72,26 +72,22 @@ export const build = (kernels: readonly Kernel[], plan: Plan): Built => {
     gemmCode ??= compileModule(gemmModule().bytes())
     gemm = instantiate(gemmCode, memory).gemm as Gemm
   }
-  const callDot = (dot: Dot): (() => void) => {
-    const { m, n, k, a, b, c } = dot
-    const [aAt, bAt, cAt] = [a, b, c].map((side) => plan.addresses[side.buffer])
-    const batches = a.offsets.length
-    return () => {
-      for (let i = 0; i < batches; i++)
-        gemm!(
-          aAt + 4 * a.offsets[i],
-          bAt + 4 * b.offsets[i],
-          cAt + 4 * i * m * n,
-          m,
-          n,
-          k,
-          4 * a.row,
-          4 * a.column,
-          4 * b.row,
-          4 * b.column,
-          workspace,
-        )
+  const callDot = ({ batch, m, n, k, a, b, c }: Dot): (() => void) => {
+    const to = plan.addresses[c.buffer]
+    const [from, by] = [a, b].map((side) => plan.addresses[side.buffer] + 4 * side.offset)
+    const one = (aAt: number, bAt: number, cAt: number): void =>
+      gemm!(aAt, bAt, cAt, m, n, k, 4 * a.row, 4 * a.column, 4 * b.row, 4 * b.column, workspace)
+    if (batch.length === 0) return () => one(from, by, to)
+    /** Walks the batch axes from `axis` on; gives the address of the next C. */
+    const walk = (axis: number, aAt: number, bAt: number, cAt: number): number => {
+      if (axis === batch.length) {
+        one(aAt, bAt, cAt)
+        return cAt + 4 * m * n
+      }
+      for (let i = 0; i < batch[axis]; i++) cAt = walk(axis + 1, aAt + 4 * i * a.batch[axis], bAt + 4 * i * b.batch[axis], cAt)
+      return cAt
     }
+    return () => void walk(0, from, by, to)
   }
   const run = pieces.map((parts) => {
     const calls = parts.map((part) => (typeof part === 'string' ? made[part] : callDot(part)))
