@@ -1,4 +1,4 @@
-// Documents: JSON text that keeps bigint and bytes, so that what the store writes comes back with the types that were put in.
+// Documents: JSON text that keeps bigint and bytes, one text a value (keys sorted); what the store keeps and what peers say to each other.
 
 /** What a document may hold: JSON's values, bigint and bytes. `undefined` properties are dropped, as in JSON. */
 export type Document =
@@ -13,6 +13,9 @@ export type Document =
 
 /** Deepest nesting that is written or read; deeper values are a mistake or an attack. */
 export const MAX_DOCUMENT_DEPTH = 64
+
+/** Longest bigint in a document, in digits: reading longer ones takes more than linear time, and nothing here is that large. */
+const MAX_BIGINT_DIGITS = 1000
 
 const BIGINT_TAG = '$bigint'
 const BYTES_TAG = '$bytes'
@@ -44,14 +47,21 @@ function tag(value: unknown, path: string, depth: number): unknown {
     if (!Number.isFinite(value)) throw new DocumentError(path, `${value} has no JSON form`)
     return value
   }
-  if (typeof value === 'bigint') return { [BIGINT_TAG]: value.toString() }
+  if (typeof value === 'bigint') {
+    const digits = value.toString()
+    if (digits.length > MAX_BIGINT_DIGITS)
+      throw new DocumentError(path, `a bigint of ${digits.length} digits; at most ${MAX_BIGINT_DIGITS}`)
+    return { [BIGINT_TAG]: digits }
+  }
   if (value instanceof Uint8Array) return { [BYTES_TAG]: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64') }
   if (Array.isArray(value)) return value.map((item, i) => tag(item ?? null, `${path}[${i}]`, depth + 1))
   if (typeof value !== 'object') throw new DocumentError(path, `a ${typeof value} cannot be stored`)
   const proto = Object.getPrototypeOf(value)
   if (proto !== Object.prototype && proto !== null)
     throw new DocumentError(path, `a ${proto.constructor?.name ?? 'class instance'} cannot be stored; store a plain object`)
-  const keys = Object.keys(value).filter((key) => (value as Record<string, unknown>)[key] !== undefined)
+  const keys = Object.keys(value)
+    .filter((key) => (value as Record<string, unknown>)[key] !== undefined)
+    .sort()
   // Built from entries, so that a key named __proto__ becomes a property and not a prototype.
   const out = Object.fromEntries(keys.map((key) => [key, tag((value as Record<string, unknown>)[key], `${path}.${key}`, depth + 1)]))
   return keys.length === 1 && keys[0].startsWith('$') ? { [ESCAPE_TAG]: out } : out
@@ -65,7 +75,7 @@ function untag(value: unknown, path: string, depth: number): unknown {
   const fields = value as Record<string, unknown>
   if (keys.length === 1 && keys[0].startsWith('$')) {
     const held = fields[keys[0]]
-    if (keys[0] === BIGINT_TAG && typeof held === 'string' && /^-?\d+$/.test(held)) return BigInt(held)
+    if (keys[0] === BIGINT_TAG && typeof held === 'string' && held.length <= MAX_BIGINT_DIGITS && /^-?\d+$/.test(held)) return BigInt(held)
     if (keys[0] === BYTES_TAG && typeof held === 'string') return new Uint8Array(Buffer.from(held, 'base64'))
     if (keys[0] === ESCAPE_TAG && held !== null && typeof held === 'object')
       return untagFields(held as Record<string, unknown>, path, depth)
