@@ -96,8 +96,8 @@ const F32: Record<string, Scalars> = {
   sub: (a, b) => a - b,
   mul: (a, b) => a * b,
   div: (a, b) => a / b,
-  min: (a, b) => Math.min(b, a),
-  max: (a, b) => Math.max(a, b),
+  min: (a, b) => (b < a ? b : a), // a select, not Math.min: NaN and -0 differ
+  max: (a, b) => (a < b ? b : a),
   lt: (a, b) => (a < b ? 1 : 0),
   le: (a, b) => (a <= b ? 1 : 0),
   eq: (a, b) => (a === b ? 1 : 0),
