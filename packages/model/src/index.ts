@@ -1,5 +1,6 @@
 // How a training step is written: tensors, gradients, functions, layers, losses, optimizers, and the job they make.
 
+export * from './conv.ts'
 export * from './derivative.ts'
 export * from './evaluation.ts'
 export * from './grad.ts'
