@@ -291,8 +291,8 @@ library Claims {
         if (i >= Merkle.CHUNK / width || element >= g.size) revert WrongIndex(i);
         uint32 word;
         // Tensors are little-endian.
-        for (uint256 k = width; k-- > 0;) {
-            word = word << 8 | uint8(chunk[i * width + k]);
+        for (uint256 k = width; k > 0; --k) {
+            word = word << 8 | uint8(chunk[i * width + k - 1]);
         }
         g.element = uint32(element);
         g.from = 0;
