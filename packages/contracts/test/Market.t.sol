@@ -534,7 +534,7 @@ contract MarketTest is Scene {
         assertEq(stake.freeOf(solver), solverBefore, "solver");
         assertEq(stake.lockedOf(solver), 0, "locked");
         for (uint256 i = 0; i < stake.seatCount(); ++i) {
-            (address owner, bool active) = stake.seatAt(i, block.timestamp);
+            (address owner, bool active) = stake.seatAt(i, block.timestamp + 1);
             assertEq(active, owner != attester, "only the attester is jailed");
             assertEq(stake.seatOf(i).stakeWei, owner == attester ? 0 : 100 ether, "seat");
         }

@@ -63,6 +63,7 @@ abstract contract Scene is Test {
             vm.prank(verifiers[i]);
             stake.takeSeats(1);
         }
+        vm.warp(block.timestamp + 1);
     }
 
     function _deploy(address token_) internal {

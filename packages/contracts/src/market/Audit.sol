@@ -17,8 +17,8 @@ contract Audit is IDocket {
     uint256 public constant PROBATION = 2;
     /// Draws of one claim: the first, and two more when verifiers were silent or their verdicts decide nothing. Then it is void.
     uint256 public constant MAX_ROUNDS = 3;
-    /// Seats looked at for each place: finds a free owner with certainty in practice while more than half of the seats qualify.
-    uint256 public constant TRIES_PER_PLACE = 16;
+    /// Seats looked at for each place: misses once in 4 billion draws while half of the seats qualify, and a miss only costs another block.
+    uint256 public constant TRIES_PER_PLACE = 32;
     /// Silence costs a tenth of a seat, to the pool: computers do fail; yet it must cost more than an audit fee is worth.
     uint256 public constant SILENCE_SHARE = 10;
     /// Sealing and not revealing costs a quarter, to the pool: worse than silence, since the verdict was known.

@@ -244,11 +244,12 @@ contract Stake is ILedger {
         return _seats.length;
     }
 
-    /// Who holds a place, and whether it counted at a time. Leaving or being jailed later does not change the answer for an earlier time.
+    /// Who holds a place, and whether it counted at a time. Nothing done in that second or later changes the answer, since on a chain with
+    /// several blocks a second a draw's seed may be known within it.
     function seatAt(uint256 index, uint256 atTime) external view returns (address owner, bool active) {
         Seat storage seat = _seats[index];
         owner = seat.owner;
-        active = owner != address(0) && seat.activeFrom <= atTime && (seat.activeUntil == 0 || atTime < seat.activeUntil);
+        active = owner != address(0) && seat.activeFrom < atTime && (seat.activeUntil == 0 || atTime <= seat.activeUntil);
     }
 
     /// The whole seat.
