@@ -8,6 +8,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { constI32, type Expr, input, interpret, makeGraph, type Slot } from '@bitloom/graph'
 import * as math from '@bitloom/model/math'
+import { pow } from '@bitloom/model/pow'
 import * as trig from '@bitloom/model/trig'
 import { floatSeams, randomWords } from './words.ts'
 
@@ -72,12 +73,13 @@ export const FUNCTIONS: Record<string, Measured> = {
 
 /** JavaScript for one op on scalars; operands are names. */
 const CODE: Record<string, (a: string, b: string, c: string, e: Expr) => string> = {
-  input: () => 'x',
+  input: (_a, _b, _c, e) => (e.attrs[0] === 0 ? 'x' : 'y'),
   const: (_a, _b, _c, e) => (e.dtype === 'i32' ? `${e.attrs[0] | 0}` : literal(e.attrs[0])),
   reshape: (a) => a,
   expand: (a) => a,
   neg: (a) => `-${a}`,
   abs: (a) => `Math.abs(${a})`,
+  not: (a) => `~${a}`,
   sqrt: (a) => `fround(Math.sqrt(${a}))`,
   floor: (a) => `Math.floor(${a})`,
   cast: (a, _b, _c, e) => (e.dtype === 'f32' ? `fround(${a})` : `truncate(${a})`),
@@ -102,9 +104,9 @@ function literal(bits: number): string {
   return Object.is(x, -0) ? '-0' : `${x}`
 }
 
-/** A function of one f32 that does what the expr of `input(0)` does, op by op. */
-export function compile(of: (x: Expr) => Expr): (x: number) => number {
-  const root = of(input(0, 'f32', []))
+/** A function of one or two f32 that does what the expr of `input(0)` and `input(1)` does, op by op. */
+export function compile(of: (x: Expr, y: Expr) => Expr): (x: number, y?: number) => number {
+  const root = of(input(0, 'f32', []), input(1, 'f32', []))
   const names = new Map<string, string>()
   const byExpr = new Map<Expr, string>()
   const lines: string[] = []
@@ -129,9 +131,9 @@ export function compile(of: (x: Expr) => Expr): (x: number) => number {
   const body = [
     'const fround = Math.fround, F = new Float32Array(1), I = new Int32Array(F.buffer)',
     'const truncate = (x) => x !== x ? 0 : x >= 2147483648 ? 2147483647 : x <= -2147483648 ? -2147483648 : x | 0',
-    `return (x) => {\n${lines.join('\n')}\n  return ${result}\n}`,
+    `return (x, y) => {\n${lines.join('\n')}\n  return ${result}\n}`,
   ]
-  return new Function(body.join('\n'))() as (x: number) => number
+  return new Function(body.join('\n'))() as (x: number, y?: number) => number
 }
 
 /** Distance between neighbouring f32 around a float64. */
@@ -176,6 +178,31 @@ export function measure({ of, reference, domain }: Measured, stride: number): Wo
     if (error > ulp) [ulp, at] = [error, x]
   }
   return { ulp, at, flushed, wrong, inputs }
+}
+
+/** The largest error of pow over `count` random pairs whose powers are normal numbers. */
+export function measurePow(count: number): { readonly ulp: number; readonly at: readonly [number, number]; readonly wrong: number } {
+  const f = compile(pow)
+  const next = randomWords(0x706f7773)
+  const words = new Uint32Array(2)
+  const [real, places] = [new Float32Array(words.buffer), [0, 0] as [number, number]]
+  let [ulp, wrong] = [0, 0]
+  for (let i = 0; i < count; i++) {
+    // any positive x, or one near 1; y such that |y·log2 x| < 130
+    words[0] = i % 2 === 0 ? next() >>> 1 : 0x3f000000 + (next() >>> 8)
+    const x = real[0]
+    if (!(x > 0 && x < Number.POSITIVE_INFINITY) || x === 1) continue
+    real[1] = ((next() / 2 ** 32) * 260 - 130) / Math.log2(x)
+    const y = real[1]
+    const [got, expected] = [f(x, y), x ** y]
+    if (expected < 2 ** -125.9 || expected > 2 ** 127.99) {
+      if (expected > 2 ** 128.01 ? got !== Number.POSITIVE_INFINITY : expected < 2 ** -126.01 && got !== 0) wrong++
+      continue
+    }
+    const error = Math.abs(got - expected) / ulpOf(expected)
+    if (error > ulp || error !== error) [ulp, places[0], places[1]] = [error, x, y]
+  }
+  return { ulp, at: places, wrong }
 }
 
 const VECTORS = new URL('../vectors/functions.json', import.meta.url)
@@ -228,7 +255,13 @@ if (import.meta.main) {
     const at = args.indexOf('--stride')
     const stride = at < 0 ? 1 : Number(args[at + 1])
     const named = args.filter((a, i) => !a.startsWith('--') && (at < 0 || i !== at + 1))
-    for (const name of named.length > 0 ? named : Object.keys(FUNCTIONS)) {
+    if (named.length === 0 || named.includes('pow')) {
+      const { ulp, at: pair, wrong } = measurePow(2 ** 28 / stride)
+      console.log(
+        `pow        ${ulp.toFixed(3)} ulp at ${pair.join(' ^ ')}; ${Math.floor(2 ** 28 / stride)} random pairs, ${wrong} of another kind`,
+      )
+    }
+    for (const name of named.length > 0 ? named.filter((n) => n !== 'pow') : Object.keys(FUNCTIONS)) {
       const start = performance.now()
       const { ulp, at: x, flushed, wrong, inputs } = measure(FUNCTIONS[name], stride)
       const seconds = ((performance.now() - start) / 1000).toFixed(1)

@@ -37,14 +37,14 @@ export const polynomial = (x: Expr, coefficients: readonly number[]): Expr =>
     .reduceRight((acc, c) => add(mul(acc, x), c), add(mul(x, coefficients[coefficients.length - 1]), coefficients[coefficients.length - 2]))
 
 /** x = k·ln2 + r; exp(r) - 1 = r + r²·q(r). */
-function reduceExp(x: Expr): { k: Expr; less1: Expr } {
+export function reduceExp(x: Expr): { k: Expr; less1: Expr } {
   const k = floor(add(mul(x, LOG2E), 0.5))
   const r = sub(sub(x, mul(k, LN2_HIGH)), mul(k, LN2_LOW))
   return { k: cast(k, 'i32'), less1: add(r, mul(mul(r, r), polynomial(r, EXP))) }
 }
 
 /** `y`·2^k by adding k to the exponent; meaningless where the result is not normal. */
-const scale = (y: Expr, k: Expr): Expr => bitcast(add(bitcast(y), shl(k, 23)))
+export const scale = (y: Expr, k: Expr): Expr => bitcast(add(bitcast(y), shl(k, 23)))
 
 /** e^x: +0 below -87.3365 (no subnormal results), inf above 88.7228. */
 export function exp(x: Expr): Expr {
@@ -63,7 +63,7 @@ export function expm1(x: Expr): Expr {
 }
 
 /** A normal positive u = 2^k·m with m in [√½, √2). */
-function split(u: Expr): { k: Expr; m: Expr } {
+export function decompose(u: Expr): { k: Expr; m: Expr } {
   const offset = sub(bitcast(u), SQRT_HALF_BITS)
   return { k: sar(offset, 23), m: bitcast(add(and(offset, 0x007fffff), SQRT_HALF_BITS)) }
 }
@@ -82,7 +82,7 @@ function assembleLog(k: Expr, f: Expr, correction?: Expr): Expr {
 /** Natural logarithm: -inf at ±0, NaN below, right for subnormals. */
 export function log(x: Expr): Expr {
   const small = lt(x, 2 ** -126)
-  const { k, m } = split(where(small, mul(x, 2 ** 25), x))
+  const { k, m } = decompose(where(small, mul(x, 2 ** 25), x))
   const value = assembleLog(sub(k, where(small, 25, full(x.shape, 0, 'i32'))), sub(m, 1))
   const y = where(lt(0, x), where(lt(x, Number.POSITIVE_INFINITY), value, x), where(eq(x, 0), Number.NEGATIVE_INFINITY, Number.NaN))
   return withDerivative(y, [x], (dy) => [div(dy, x)])
@@ -92,7 +92,7 @@ export function log(x: Expr): Expr {
 export function log1p(x: Expr): Expr {
   const u = add(x, 1)
   const near = and(lt(-0.29, x), lt(x, 0.41))
-  const { k, m } = split(u)
+  const { k, m } = decompose(u)
   // what rounding 1+x lost, relative to u
   const lost = div(where(lt(u, 2), sub(x, sub(u, 1)), sub(1, sub(u, x))), u)
   const value = assembleLog(where(near, 0, k), where(near, x, sub(m, 1)), where(near, 0, lost))
