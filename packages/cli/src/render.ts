@@ -1,6 +1,6 @@
 // Drawing in a terminal: colours where there are any, tables, a progress bar that redraws itself, numbers as people read them.
 
-const colour = process.stderr.isTTY === true && process.env.NO_COLOR === undefined
+const colour = (process.stderr.isTTY === true || process.env.FORCE_COLOR !== undefined) && process.env.NO_COLOR === undefined
 const paint =
   (code: number) =>
   (text: string): string =>
@@ -45,7 +45,8 @@ export const short = (hex: string): string => (hex.length > 14 ? `${hex.slice(0,
 export const seconds = (ms: number): string => (ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : ms < 120_000 ? `${(ms / 1000).toFixed(0)} s` : `${(ms / 60_000).toFixed(1)} min`)
 
 /** Token wei (18 decimals) as a decimal amount with four significant digits: "0.0421 BLT". */
-export function money(wei: bigint): string {
+export function money(amount: bigint | string): string {
+  const wei = BigInt(amount)
   const x = Number(wei) / 1e18
   return `${x === 0 ? '0' : Math.abs(x) >= 1000 ? x.toFixed(0) : x.toPrecision(4).replace(/\.?0+$/, '')} BLT`
 }

@@ -2,6 +2,7 @@
 
 export * from './actions/audit.ts'
 export * from './actions/dispute.ts'
+export * from './actions/ledger.ts'
 export * from './actions/stake.ts'
 export * from './actions/task.ts'
 export * from './client.ts'

@@ -1,0 +1,249 @@
+// `bitloom train`: quote, confirm, live loss, slices, audits, files. With --local: the same bits on this machine alone.
+
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline/promises'
+import { wasm } from '@bitloom/engine'
+import type { Data } from '@bitloom/graph'
+import type { Job } from '@bitloom/model'
+import { sparkline } from '@bitloom/model/curve'
+import { engineStepper, loadKey, makeReceipt, type Progress, resolvePassword, runTask, startNode, trainLocal, writeFileAtomic } from '@bitloom/node'
+import { ASSURANCE, type Assurance, type Bitloom, escrowFor, freeOf, getRecord, LOCAL_WINDOWS, makeSpec, quoteFor, rankOffers, readLedger, rootsOf, type SignedOffer, type Spec, stepsOf, termsFor, tokensOf } from '@bitloom/sdk'
+import { toHex } from '@bitloom/graph'
+import { type LocalAccount, parseEther } from 'viem'
+import { writeArtefacts } from '../artefacts.ts'
+import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
+import { HOME_OPTION, homeOf, keyPath, networkPath, readNetwork } from '../home.ts'
+import { narrator } from '../narrate.ts'
+import { type Recipe, recipeOf } from '../recipes.ts'
+import { bar, big, bold, dim, green, money, openScreen, percent, seconds, short, table } from '../render.ts'
+import { figuresOf } from '../summary.ts'
+
+export const command: Command = {
+  name: 'train',
+  summary: 'train a recipe on the network, or on this machine alone with --local',
+  usage: 'RECIPE [--local] [--budget BLT] [--assurance none|spot|full] [--yes]',
+  options: {
+    ...HOME_OPTION,
+    network: { type: 'string', value: 'FILE', help: 'the network’s addresses (HOME/network.json)' },
+    local: { type: 'boolean', help: 'train here, alone: the same final root as on the network' },
+    seed: { type: 'string', value: 'N', help: 'initial weights, data order and probes follow from it', default: '1' },
+    slices: { type: 'string', value: 'N', help: 'slices of the run, each claimed, audited and paid by itself (the recipe’s own number)' },
+    assurance: { type: 'string', value: 'LEVEL', help: 'none, spot or full', default: 'spot' },
+    verifiers: { type: 'string', value: 'N', help: 'verifiers drawn for each slice', default: '2' },
+    budget: { type: 'string', value: 'BLT', help: 'never escrow more than this' },
+    offers: { type: 'string', value: 'N', help: 'wait for this many offers before choosing', default: '1' },
+    wait: { type: 'string', value: 'SECONDS', help: 'and no longer than this', default: '15' },
+    out: { type: 'string', value: 'DIR', help: 'where the model goes', default: 'out' },
+    yes: { type: 'boolean', help: 'pay without asking' },
+    'password-file': { type: 'string', value: 'FILE', help: 'the key’s password (or BITLOOM_PASSWORD)' },
+    json: { type: 'boolean', help: 'every event as a JSON line on stdout' },
+    quiet: { type: 'boolean', help: 'say nothing on stderr' },
+  },
+  run: async (call) => {
+    const recipe = recipeOf(call.args[0])
+    const seed = call.number('seed', { min: 0, max: 2 ** 53, whole: true })!
+    const slices = call.number('slices', { min: 1, max: 10_000, whole: true })
+    const options = { seed, ...(slices === undefined ? {} : { slices }) }
+    const job = await recipe.job(options)
+    const emit = (type: string, values: object): void => {
+      if (call.flag('json')) process.stdout.write(`${JSON.stringify({ type, ...values }, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}\n`)
+    }
+    if (call.flag('local')) await local(call, recipe, job, emit)
+    else await onNetwork(call, recipe, job, recipe.cut(options), emit)
+  },
+}
+
+type Emit = (type: string, values: object) => void
+
+/** A screen on stderr, or silence. */
+const screenFor = (call: Call) => (call.flag('quiet') ? { line: () => undefined, status: () => undefined, done: () => undefined } : openScreen())
+
+function progressLine(step: number, steps: number, losses: readonly number[], started: number): string {
+  const elapsed = performance.now() - started
+  const left = step > 0 ? (elapsed / step) * (steps - step) : 0
+  const loss = losses[losses.length - 1]
+  return ` ${bar(step / steps)} ${String(step).padStart(String(steps).length)}/${steps}  loss ${loss === undefined ? '–' : loss.toFixed(4)} ${sparkline(losses.slice(-400), 20)}  ${dim(`${seconds(elapsed)}, ${seconds(left)} left`)}`
+}
+
+async function local(call: Call, recipe: Recipe, job: Job, emit: Emit): Promise<void> {
+  const screen = screenFor(call)
+  screen.line(`${bold(job.name)}  ${recipe.title}\n${dim(`${job.steps} steps here, alone; ${recipe.epochs(job).toFixed(1)} epochs`)}`)
+  const losses: number[] = []
+  const started = performance.now()
+  const run = await trainLocal(job, engineStepper(wasm, job.graph), (step, loss) => {
+    losses.push(loss)
+    if (step % 64 === 0 || step === job.steps) {
+      screen.status(progressLine(step, job.steps, losses, started))
+      emit('progress', { step, steps: job.steps, loss })
+    }
+  })
+  screen.done()
+  const judged = recipe.judge(job, run.state)
+  const { paths } = writeArtefacts(call.text('out')!, recipe, job, run.state, run.root)
+  screen.line(`${green('✓')} ${job.steps} steps in ${seconds(run.wallMs)}; accuracy ${bold(percent(judged.accuracy, 2))} on ${judged.examples} held-out examples, loss ${judged.loss.toFixed(4)}`)
+  if (!call.flag('json')) process.stdout.write(`root ${run.root}\n${paths.join('\n')}\n`)
+  emit('result', { root: run.root, steps: job.steps, ...judged, wallMs: run.wallMs, trainCpuMs: run.readings.train.cpuMs, files: paths })
+}
+
+/** Waits until enough offers are in, or time is up. */
+async function gatherOffers(current: () => SignedOffer[], enough: number, waitSeconds: number): Promise<SignedOffer[]> {
+  const until = performance.now() + waitSeconds * 1000
+  for (;;) {
+    const offers = current()
+    if (offers.length >= enough || performance.now() > until) return offers
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+}
+
+async function onNetwork(call: Call, recipe: Recipe, job: Job, cut: ReturnType<Recipe['cut']>, emit: Emit): Promise<void> {
+  const home = homeOf(call.text('home'))
+  const network = readNetwork(call.text('network') ?? networkPath(home))
+  const file = call.text('password-file')
+  const assurance = call.text('assurance') as Assurance
+  if (!(assurance in ASSURANCE)) throw new UsageError(`--assurance ${assurance}: levels are ${Object.keys(ASSURANCE).join(', ')}`)
+  const verifiers = call.number('verifiers', { min: 1, max: 16, whole: true })!
+  const budget = call.text('budget')
+  if (budget !== undefined && !/^\d+(\.\d{1,18})?$/.test(budget)) throw new UsageError(`--budget ${budget}: give an amount such as 5`)
+  const enough = call.number('offers', { min: 1, max: 1000, whole: true })!
+  const wait = call.number('wait', { min: 0, max: 600 })!
+  const { account }: { account: LocalAccount } = loadKey(keyPath(home), resolvePassword(file === undefined ? {} : { file }))
+  const screen = screenFor(call)
+  const started = performance.now()
+  // the submitter's node holds the task's contents until the task is over: a folder of its own for each run
+  const dir = mkdtempSync(join(tmpdir(), 'bitloom-submitter-'))
+  const logged: string[] = []
+  const node = await startNode({ network, account, dir, roles: [], memoryBytes: 2 ** 32, log: (event, values) => void logged.push(`${event} ${JSON.stringify(values, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}`) })
+  const { bitloom } = node.services
+  try {
+    const stateRoots = rootsOf(job.state)
+    const spec = makeSpec(job.graph, stateRoots, rootsOf(job.data), { ...cut, assurance, verifiers: assurance === 'none' ? 0 : verifiers, segments: 1, windows: LOCAL_WINDOWS })
+    const offers = rankOffers(await gatherOffers(node.signedOffers, enough, wait), { memoryBytes: 2 ** 20, assurance: spec.assurance })
+    if (offers.length === 0) throw new RefusedError('No provider offers to train this.\nStart one with: bitloom node start --role solver, or wait for offers: bitloom offers')
+    const quote = quoteFor(spec, job.graph, offers[0]!.offer, (await getRecord(bitloom, offers[0]!.offer.solver)).streak)
+    emit('quote', { spec, quote, offers: offers.map((o) => o.offer) })
+    await showQuote(screen.line, bitloom, recipe, job, spec, quote, offers)
+    await mayPay(call, bitloom, account, quote.escrowWei)
+
+    const losses: number[] = []
+    const steps = stepsOf(spec)
+    const story = narrator(spec, job.graph)
+    let trainingStarted = performance.now()
+    const [challengedAt, decidedAt]: number[][] = [[], []]
+    const report = (p: Progress): void => {
+      emit(p.type, p)
+      if (p.type === 'submitted') {
+        screen.line(`${bold('submitted')}  task ${p.taskId} to ${short(p.solver)}, ${money(p.escrowWei)} in escrow ${dim(p.transaction.slice(0, 18))}`)
+        trainingStarted = performance.now()
+      }
+      if (p.type === 'handed-on') screen.line(`${bold('handed on')}  to ${short(p.solver)} from slice ${p.fromSlice + 1}, the last accepted checkpoint; ${money(p.escrowWei)} in escrow`)
+      if (p.type === 'progress') {
+        losses.push(p.loss)
+        screen.status(progressLine(p.step, steps, losses, trainingStarted))
+      }
+      if (p.type === 'accepted-state') {
+        screen.line(`  ${dim('kept     ')} state ${short(p.stateRoot)} fetched and checked; loss ${p.loss.toFixed(4)}`)
+        losses.push(p.loss)
+        screen.status(progressLine((p.slice + 1) * spec.checkpointsPerSlice * spec.stepsPerCheckpoint, steps, losses, trainingStarted))
+      }
+      if (p.type === 'chain') {
+        if (p.event.name === 'Challenged') challengedAt!.push(performance.now())
+        if (p.event.name === 'Decided') decidedAt!.push(performance.now())
+        for (const line of story.tell(p.event)) screen.line(line)
+      }
+    }
+    const outcome = await runTask(node, { job, spec, offers, report, ...(budget === undefined ? {} : { budgetWei: parseEther(budget) }) })
+    screen.done()
+    await finish(call, { recipe, job, spec, node, outcome, offers, disputeMs: decidedAt!.reduce((n, t, i) => n + t - challengedAt![i]!, 0), wallMs: performance.now() - started, emit, line: screen.line })
+  } catch (error) {
+    screen.done()
+    for (const line of logged.slice(-5)) screen.line(dim(line))
+    throw error
+  } finally {
+    await node.stop()
+  }
+}
+
+async function showQuote(line: (text: string) => void, bitloom: Bitloom, recipe: Recipe, job: Job, spec: Spec, quote: ReturnType<typeof quoteFor>, offers: readonly SignedOffer[]): Promise<void> {
+  line(`${bold(job.name)}  ${recipe.title}`)
+  line(dim(`${quote.steps} steps (${recipe.epochs(job).toFixed(1)} epochs) = ${spec.slices} slices × ${spec.checkpointsPerSlice} segments × ${spec.stepsPerCheckpoint} steps; graph ${short(spec.graphId)}, ${spec.exprs} exprs`))
+  const records = await Promise.all(offers.map(({ offer }) => getRecord(bitloom, offer.solver)))
+  line(`\n${bold('offers')}, signed and checked`)
+  line(
+    table(
+      ['solver', '>per 10¹² ops', '>this task', '>speed', '>memory', '>slices accepted', '>convicted'],
+      offers.map(({ offer }, i) => [
+        `${short(offer.solver)}${i === 0 ? green('  ← taken first') : ''}`,
+        money(offer.weiPerTeraop),
+        money(termsFor(spec, offer).slicePriceWei * BigInt(spec.slices)),
+        big(offer.operationsPerSecond, 'op/s'),
+        big(offer.memoryBytes, 'B'),
+        String(records[i]!.accepted),
+        String(records[i]!.convictions),
+      ]),
+    ),
+  )
+  line(`\n${bold('quote')}`)
+  line(
+    table(
+      ['', ''],
+      [
+        ['work', `${quote.operations.toLocaleString('en')} scalar operations, exactly (${spec.operationsPerStep.toLocaleString('en')} a step)`],
+        ['memory', `${big(quote.cost.peakBytes, 'B')} for a step; ${big(quote.cost.stateBytes, 'B')} of state a checkpoint`],
+        ['price', `${money(quote.terms.slicePriceWei)} a slice, ${money(quote.terms.auditFeeWei)} a checked segment: ${money(quote.expectedWei)} expected, ${money(quote.escrowWei)} at the very most`],
+        ['a cheat on one step', `is caught with chance ${percent(quote.catchChanceOnProbation, 0)} while the solver is new, ${percent(quote.catchChance, 0)} a slice later; then it loses ${money(quote.bondWei)}`],
+        ['a dispute', `ends after at most ${quote.cost.disputeRounds} exchanges within a step, with one scalar computed by the contract`],
+      ],
+    ),
+  )
+  line('')
+}
+
+/** Prices are shown before they are paid; paying needs a yes. */
+async function mayPay(call: Call, bitloom: Bitloom, account: LocalAccount, escrowWei: bigint): Promise<void> {
+  const budget = call.text('budget')
+  if (budget !== undefined && escrowWei > parseEther(budget)) throw new RefusedError(`This may cost ${money(escrowWei)}; the budget is ${budget} BLT.\nRaise --budget, or train fewer slices with --slices.`)
+  const have = (await freeOf(bitloom, account.address)) + (await tokensOf(bitloom, account.address))
+  if (have < escrowWei) throw new RefusedError(`The escrow is ${money(escrowWei)}; ${account.address} has ${money(have)}.\nOn a development chain: bitloom wallet fund`)
+  if (call.flag('yes')) return
+  if (!process.stdin.isTTY) throw new RefusedError('Nothing was paid: add --yes to pay without being asked.')
+  const prompt = createInterface({ input: process.stdin, output: process.stderr })
+  const answer = await prompt.question(`Put ${money(escrowWei)} in escrow? [y/N] `)
+  prompt.close()
+  if (!/^y(es)?$/i.test(answer.trim())) throw new RefusedError('Nothing was paid.')
+}
+
+type Finish = {
+  readonly recipe: Recipe
+  readonly job: Job
+  readonly spec: Spec
+  readonly node: Awaited<ReturnType<typeof startNode>>
+  readonly outcome: Awaited<ReturnType<typeof runTask>>
+  readonly offers: readonly SignedOffer[]
+  readonly disputeMs: number
+  readonly wallMs: number
+  readonly emit: Emit
+  readonly line: (text: string) => void
+}
+
+async function finish(call: Call, f: Finish): Promise<void> {
+  const { recipe, job, spec, node, outcome, offers, emit, line } = f
+  const { bitloom, me, meter } = node.services
+  const out = call.text('out')!
+  const judged = recipe.judge(job, outcome.state as Data[])
+  const artefacts = writeArtefacts(out, recipe, job, outcome.state as Data[], outcome.stateRoot)
+  const receipt = await makeReceipt(bitloom, { taskId: outcome.taskId, spec, graph: job.graph, events: outcome.events, stateRoots: rootsOf(outcome.state as Data[]).map(toHex), submitter: me, files: artefacts.sha256 })
+  const receiptPath = join(out, 'receipt.json')
+  writeFileAtomic(receiptPath, `${JSON.stringify(receipt, null, 1)}\n`)
+  const solverOf = new Map(outcome.events.filter((e) => e.name === 'Claimed').map((e) => [String(e.args.claimId), String(e.args.solver).toLowerCase()]))
+  const bondOf = (claimId: string): bigint => {
+    const offer = offers.find((o) => o.offer.solver.toLowerCase() === solverOf.get(claimId))
+    return offer ? termsFor(spec, offer.offer).bondWei : 0n
+  }
+  const [figures, ledger] = await Promise.all([figuresOf(bitloom, outcome.events, bondOf), readLedger(bitloom)])
+  const paths = [...artefacts.paths, receiptPath]
+  line(`${green('✓')} ${bold(`accuracy ${percent(judged.accuracy, 2)}`)} on ${judged.examples} held-out examples; paid ${money(figures.solversWei + figures.verifiersWei)}; ${seconds(f.wallMs)}`)
+  if (!call.flag('json')) process.stdout.write(`root ${outcome.stateRoot}\n${paths.join('\n')}\n`)
+  emit('result', { root: outcome.stateRoot, taskId: outcome.taskId, steps: stepsOf(spec), ...judged, ...figures, disputeSeconds: f.disputeMs / 1000, conservationWei: ledger.differenceWei, wallMs: f.wallMs, solvers: outcome.solvers, readings: meter.readings(), files: paths, escrowWei: escrowFor(spec, termsFor(spec, offers[0]!.offer)) })
+}

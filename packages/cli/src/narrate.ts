@@ -1,0 +1,138 @@
+// The chain's log in plain words: who claimed, who checked, how a dispute walks down.
+
+import { LEVELS, SIDES } from '@bitloom/dispute'
+import { type Graph, unravel } from '@bitloom/graph'
+import { type ChainEvent, PLACE_VERDICTS, type Spec } from '@bitloom/sdk'
+import { bold, dim, green, money, red, short, wordAsF32, yellow } from './render.ts'
+
+export type Narrator = { readonly tell: (event: ChainEvent) => readonly string[] }
+
+/** An expr for people: `sub f32[128,784] (the next fc1.weight)`. */
+export function describeExpr(graph: Graph, at: number): string {
+  const e = graph.exprs[at]
+  if (!e) return `expr ${at}, which the graph does not have`
+  const slot = graph.next.indexOf(at)
+  return `${e.op} ${e.dtype}[${e.shape}]${slot >= 0 ? ` (the next ${graph.slots[slot]!.name})` : ''}`
+}
+
+const at = (graph: Graph, expr: number, element: number): string => {
+  const e = graph.exprs[expr]
+  return e ? `element ${element} = [${unravel(element, e.shape)}]` : `element ${element}`
+}
+
+/** Tells one task's events, a line where something is decided and none where nothing is. */
+export function narrator(spec: Spec, graph: Graph): Narrator {
+  const claims = new Map<string, { slice: number; verifiers: number; segments: number; sealed: number; same: number }>()
+  const games = new Map<string, { expr: number; segment: number }>()
+  const claimOf = (event: ChainEvent) => claims.get(String(event.args.claimId))
+  return {
+    tell: (event) => {
+      const { name, args } = event
+      const n = (key: string): number => Number(args[key])
+      const who = (key: string): string => short(String(args[key]))
+      const slice = (i: number): string => `slice ${i + 1}/${spec.slices}`
+      switch (name) {
+        case 'Confirmed':
+          return [`${bold('confirmed')}  ${who('solver')} holds every blob, and has locked its bond`]
+        case 'Claimed':
+          claims.set(String(args.claimId), { slice: n('slice'), verifiers: 0, segments: 0, sealed: 0, same: 0 })
+          return [`${bold(slice(n('slice')))}  claimed by ${who('solver')}  ${dim(`root ${who('root')}`)}`]
+        case 'Drawn': {
+          const claim = claimOf(event)
+          if (claim) claim.verifiers = (args.verifiers as unknown[]).length
+          if (claim) claim.segments = (args.segments as unknown[]).length
+          return [dim(`  drawn    ${new Set(args.verifiers as string[]).size} verifiers for segments ${(args.segments as number[]).map((s) => s + 1).join(' ')} of ${spec.checkpointsPerSlice}`)]
+        }
+        case 'Sealed': {
+          const claim = claimOf(event)
+          if (claim) claim.sealed++
+          return [dim(`  sealed   ${who('verifier')}  ${who('seal')}`)]
+        }
+        case 'Disclosed':
+          return [dim(`  disclosed ${(args.segments as unknown[]).length} probe digests`)]
+        case 'Revealed': {
+          if (event.contract !== 'Audit') return []
+          const verdict = PLACE_VERDICTS[n('verdict')]!
+          const paint = verdict === 'same' ? green : verdict === 'different' ? red : yellow
+          return [`  ${dim('verdict ')} ${who('verifier')} says ${paint(verdict)}`]
+        }
+        case 'Redrawn':
+          return [yellow(`  redrawn  ${(args.silent as string[]).map(short).join(' ')} did not seal in time`)]
+        case 'Settled':
+          return [`${green('✓')} ${bold(slice(n('slice')))} accepted: ${money(args.solverWei as bigint)} to ${who('solver')}, ${money(args.verifiersWei as bigint)} to verifiers`]
+        case 'Challenged':
+          games.set(String(args.gameId), { expr: 0, segment: n('segment') })
+          return ['', `${red(bold('dispute'))} ${bold(String(args.gameId))}  ${who('challenger')} says that segment ${n('segment') + 1} of ${who('solver')}’s claim is wrong`]
+        case 'Moved':
+          return moved(event, games, graph)
+        case 'Opened':
+          return [dim(`  solver      opens the step: state ${who('preState')} → ${who('postState')}, trace ${who('trace')}`)]
+        case 'Decided':
+          return decided(event, graph)
+        case 'Convicted':
+          return [red(`  convicted   ${who('solver')}: bond slashed, ${money(args.challengerWei as bigint)} to its challenger, the slice is void`), '']
+        case 'Halted':
+          return [yellow(`halted at slice ${n('accepted')}: ${money(args.refundWei as bigint)} of escrow back with the submitter`)]
+        case 'DeadlineMissed':
+          return [yellow(`${who('solver')} missed its deadline, and loses the task and ${money(args.penaltyWei as bigint)}`)]
+        case 'Voided':
+          return [yellow(`the claim is void${args.fault ? ', by the solver’s fault' : ''}`)]
+        case 'VerifierSlashed':
+          return [red(`  slashed  verifier ${who('verifier')}: ${money(args.takenWei as bigint)}`)]
+        case 'Finished':
+          return [`${green(bold('finished'))}  ${money(args.refundWei as bigint)} of escrow not needed and back`]
+        default:
+          return []
+      }
+    },
+  }
+}
+
+/** One move of a dispute: the solver's reveals are dim, what the challenger narrows it to is not. */
+function moved({ args }: ChainEvent, games: Map<string, { expr: number; segment: number }>, graph: Graph): readonly string[] {
+  const game = games.get(String(args.gameId))
+  const level = LEVELS[Number(args.level)]!
+  const [from, to, depth, index] = [Number(args.from), Number(args.to), Number(args.depth), Number(args.index)]
+  const solverMoves = SIDES[Number(args.toMove)] === 'solver'
+  const below = 2 ** depth
+  const range = (what: string): string => (below === 1 ? `${what} ${index}` : `${what} ${index * below}–${(index + 1) * below - 1}`)
+  const line = (text: string): string[] => [`  ${dim('narrowed to')} ${text}`]
+  if (level === 'expr' && game) game.expr = index
+  switch (level) {
+    case 'steps':
+      return solverMoves ? line(`steps ${from}–${to} of the segment`) : []
+    case 'open':
+      return line(`step ${from + 1} of the segment`)
+    case 'trace':
+      return solverMoves ? line(range('exprs')) : []
+    case 'state':
+      return solverMoves ? line(range('slots')) : []
+    case 'expr':
+      return line(`expr ${index}: ${describeExpr(graph, index)}`)
+    case 'tensor':
+      return solverMoves ? line(range('chunks')) : []
+    case 'chunk':
+      return line(`chunk ${index} of its tensor: 1,024 bytes, shown on chain`)
+    case 'fold':
+      return solverMoves ? line(`terms ${from}–${to} of the fold`) : []
+    case 'scalar':
+      return line(`one scalar step${to - from > 0 && to > 1 ? `: term ${from}` : ''}`)
+    default:
+      return []
+  }
+}
+
+function decided({ args }: ChainEvent, graph: Graph): readonly string[] {
+  const [expr, element, term, claimed, computed] = ['expr', 'element', 'term', 'claimed', 'computed'].map((k) => Number(args[k])) as [number, number, number, number, number]
+  const scalar = Number(args.ground) === 1
+  const f32 = graph.exprs[expr]?.dtype === 'f32'
+  const show = (word: number): string => (f32 ? wordAsF32(word) : `${word | 0} (0x${word.toString(16)})`)
+  const lines = scalar
+    ? [
+        `  ${bold('the contract computes')} ${describeExpr(graph, expr)}, ${at(graph, expr, element)}${graph.exprs[expr]?.op === 'dot' || graph.exprs[expr]?.op === 'sum' ? `, term ${term}` : ''}`,
+        `    claimed   ${red(show(claimed))}`,
+        `    computed  ${green(show(computed))}`,
+      ]
+    : []
+  return [...lines, `  ${bold('verdict')}     ${args.convicted ? red('the solver lied') : green('the claim stands')}`]
+}
