@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Market, audit and ledger with the real court in place: who opens a dispute, who lets the clock run out, and where every wei ends.
+pragma solidity ^0.8.28;
+
+import {Scene} from "./Scene.sol";
+import {Arbiter} from "../src/arbiter/Arbiter.sol";
+import {Dispute, Opening} from "../src/dispute/Dispute.sol";
+import {Market} from "../src/market/Market.sol";
+import {ClaimStatus, Stage, TaskStatus, Verdict} from "../src/market/Types.sol";
+
+contract CourtTest is Scene {
+    Dispute internal dispute;
+    uint256 internal constant BOND = 10 ether;
+
+    function setUp() public override {
+        // after the token, Stake, Market, Audit and the arbiter
+        court = more.computeCreateAddress(address(this), more.getNonce(address(this)) + 5);
+        super.setUp();
+        dispute = new Dispute(market, stake, audit, new Arbiter());
+        assertEq(address(dispute), court, "court where it was expected");
+        people.push(court);
+    }
+
+    function openingOf(uint256 claimId, uint256 segment) internal view returns (Opening memory) {
+        (uint256 taskId, uint256 slice) = sliceOf(claimId);
+        return Opening({
+            stateRoot: stateOf(taskId, slice, segment),
+            probeCommit: sha256(abi.encodePacked(probeOf(taskId, slice, segment))),
+            proof: proofOf(leavesOf(taskId, slice), segment)
+        });
+    }
+
+    function challengeAs(address who, uint256 claimId, uint32 segment) internal returns (uint256) {
+        Opening memory start = segment == 0 ? openingOf(claimId, 0) : openingOf(claimId, segment - 1);
+        Opening memory end = openingOf(claimId, segment);
+        vm.prank(who);
+        return dispute.challenge(claimId, segment, start, end);
+    }
+
+    function solverBisects(uint256 gameId) internal {
+        bytes32[] memory values = new bytes32[](1);
+        values[0] = keccak256("moment between the two steps");
+        vm.prank(solver);
+        dispute.bisect(gameId, values);
+    }
+
+    function test_a_solver_whose_clock_runs_out_is_convicted() public {
+        uint256 taskId = startTask();
+        uint256 claimId = claimSlice(taskId);
+        auditHonestly(claimId);
+        address attester = audit.attesters(claimId, 1)[0];
+        uint256 gameId = challengeAs(challenger, claimId, 1);
+        assertEq(stake.lockedOf(challenger), BOND, "challenger's bond");
+        passWindow(claimId);
+        vm.expectRevert(abi.encodeWithSelector(Market.GamesOpen.selector, claimId, 1));
+        market.settle(taskId);
+        vm.warp(block.timestamp + 121);
+        dispute.timeout(gameId);
+        assertEq(uint256(market.claimOf(claimId).status), uint256(ClaimStatus.Void));
+        assertStatus(taskId, TaskStatus.Halted);
+        // half of the bond of 32 and half of the attester's seat
+        assertEq(stake.freeOf(challenger), FUNDS / 2 + 16 ether + 50 ether, "challenger");
+        assertEq(stake.freeOf(submitter), 72 ether + 8 ether, "submitter");
+        assertEq(stake.freeOf(solver), FUNDS / 2 - 32 ether, "solver");
+        assertEq(stake.freeOf(attester), FUNDS / 2 - 100 ether, "attester");
+        assertEq(stake.burntWei(), 8 ether + 50 ether, "burnt");
+        assertEq(stake.lockedOf(challenger) + stake.lockedOf(solver), 0, "locked");
+        assertConserved();
+    }
+
+    function test_a_challenger_whose_clock_runs_out_pays_the_solver_and_the_slice_settles() public {
+        uint256 taskId = startTask();
+        uint256 claimId = claimSlice(taskId);
+        uint256 gameId = challengeAs(challenger, claimId, 0);
+        solverBisects(gameId);
+        auditHonestly(claimId);
+        vm.warp(block.timestamp + 121);
+        dispute.timeout(gameId);
+        assertEq(stake.freeOf(challenger), FUNDS / 2 - BOND, "challenger");
+        assertEq(stake.freeOf(solver), FUNDS / 2 - 32 ether + BOND / 2, "solver");
+        assertEq(stake.burntWei(), BOND / 2, "burnt");
+        market.settle(taskId);
+        assertEq(market.taskOf(taskId).accepted, 1);
+        assertConserved();
+    }
+
+    function test_of_two_disputes_one_convicts_and_the_other_gets_its_bond_back() public {
+        uint256 claimId = claimSlice(startTask());
+        uint256 first = challengeAs(challenger, claimId, 1);
+        uint256 second = challengeAs(rival, claimId, 3);
+        vm.warp(block.timestamp + 121);
+        dispute.timeout(second);
+        dispute.withdrawMoot(first);
+        assertEq(stake.freeOf(rival), FUNDS / 2 + 16 ether, "rival");
+        assertEq(stake.freeOf(challenger), FUNDS / 2, "challenger");
+        assertEq(stake.lockedOf(challenger) + stake.lockedOf(rival) + stake.lockedOf(solver), 0, "locked");
+        assertConserved();
+    }
+
+    function test_a_verifier_that_said_different_keeps_its_word_by_a_dispute() public {
+        uint256 taskId = startTask();
+        uint256 claimId = claimSlice(taskId);
+        drawFor(claimId);
+        address[] memory drawn = waiting(claimId, Verdict.Drawn);
+        sealAs(claimId, drawn[0], 2, 0);
+        sealAs(claimId, drawn[1], 1, digestOf(claimId, drawn[1]));
+        disclose(claimId, disclosureOf(claimId));
+        revealAs(claimId, drawn[0], 2, 0);
+        revealAs(claimId, drawn[1], 1, digestOf(claimId, drawn[1]));
+        assertFalse(audit.hasDisputed(claimId, drawn[0]));
+        uint256 gameId = challengeAs(drawn[0], claimId, 2);
+        assertTrue(audit.hasDisputed(claimId, drawn[0]));
+        vm.warp(block.timestamp + 121);
+        dispute.timeout(gameId);
+        assertStage(claimId, Stage.Closed);
+        assertEq(market.recordOf(solver).convictions, 1);
+        // the seat of the one that attested segment 2 is only lost if that was dealt to it
+        address[] memory attesters = audit.attesters(claimId, 2);
+        uint256 half = attesters.length == 0 ? 0 : 50 ether;
+        assertEq(stake.freeOf(drawn[0]), FUNDS / 2 - 100 ether + 16 ether + half, "bounty");
+        assertConserved();
+    }
+}
