@@ -3,15 +3,30 @@
 import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
-import { type Program, wasm } from '@bitloom/engine'
+import { fastTensorRoot, type Program, wasm } from '@bitloom/engine'
 import { ModuleBuilder } from '@bitloom/engine/wasm/assemble'
 import { compileModule, instantiate, makeMemory } from '@bitloom/engine/wasm/platform'
-import { constI32, type Data, type Expr, expr, type Graph, input, interpret, makeGraph, type Shape, sizeOf, toBytes } from '@bitloom/graph'
+import {
+  constI32,
+  costOf,
+  type Data,
+  type Expr,
+  expr,
+  type Graph,
+  input,
+  interpret,
+  makeGraph,
+  type Shape,
+  sizeOf,
+  tensorRoot,
+  toBytes,
+} from '@bitloom/graph'
 import { mnistJob } from '@bitloom/model'
 import { readMnist } from '@bitloom/model/data/mnist'
 import { exp } from '@bitloom/model/math'
 import { encodeModel } from '@bitloom/model/onnx/encode'
 import * as ort from 'onnxruntime-web'
+import { charGptJob } from './chargpt.ts'
 
 /** Milliseconds of one call, best of many within `forMs`: on a shared machine contention only ever adds. */
 const best = (call: () => void, forMs = 700): number => {
@@ -176,6 +191,34 @@ const training = (): Record<string, number> => {
   }
 }
 
+/** The character transformer's step: what the training engines of EVIDENCE were timed on. */
+const transformer = (): Record<string, number> => {
+  const job = charGptJob()
+  const start = performance.now()
+  const program = wasm.compile(job.graph)
+  const compileMs = performance.now() - start
+  for (const [s, data] of [...job.state, ...job.data].entries()) program.write(s, toBytes(data))
+  const ms = best(() => program.step(), 8000)
+  const { operations, peakBytes } = costOf(job.graph)
+  return {
+    exprs: job.graph.exprs.length,
+    kernels: program.kernels,
+    gigaOperations: round(Number(operations) / 1e9, 2),
+    peakMB: round(program.peakBytes / 1e6),
+    unfusedPeakMB: round(peakBytes / 1e6),
+    compileMs: round(compileMs),
+    stepMs: round(ms),
+  }
+}
+
+/** MB/s of a tensor's Merkle root: node:crypto a node, and ours four nodes at a time. */
+const hashing = (): Record<string, number>[] =>
+  [400_000, 16_000_000].map((bytes) => {
+    const tensor = new Uint8Array(bytes).map((_, i) => i * 7)
+    const rate = (root: (bytes: Uint8Array) => Uint8Array): number => round(bytes / best(() => root(tensor), 600) / 1000, 0)
+    return { bytes, 'node:crypto': rate(tensorRoot), 'four lanes': rate(fastTensorRoot) }
+  })
+
 /** Something to load the code paths with before compile time is measured. */
 const makeTiny = (): Graph => makeGraph([{ name: 'x', kind: 'state', dtype: 'i32', shape: [1] }], [input(0, 'i32', [1])], constI32(0))
 
@@ -209,7 +252,13 @@ console.table(kernels)
 const step = training()
 console.log('MLP 784-128-10, batch 64: one training step')
 console.table(step)
+const gpt = transformer()
+console.log('char-GPT, 4 layers, 4 heads, width 128, 64 characters, batch 12: one training step')
+console.table(gpt)
+const roots = hashing()
+console.log('MB/s of Merkle roots over 1 KiB leaves')
+console.table(roots)
 if (values.json !== undefined) {
-  writeFileSync(values.json, `${JSON.stringify({ machine, products, kernels, step }, null, 2)}\n`)
+  writeFileSync(values.json, `${JSON.stringify({ machine, products, kernels, step, gpt, roots }, null, 2)}\n`)
   console.error(`written to ${values.json}`)
 }

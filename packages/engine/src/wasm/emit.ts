@@ -124,11 +124,9 @@ class NestWriter {
     if (this.loops.outer.length > 0) this.#advance(axis, -n)
   }
 
-  /** Interleaved vectors hide latency even where registers spill: four beat two by 1.3-1.4x on exp, tanh, erf, gelu (Node 24); eight add nothing steady. */
+  /** Interleaved vectors hide latency even where registers spill: four beat two by 1.3x on exp, tanh, gelu and its derivative (Node 24); eight add nothing steady. */
   #width(): number {
-    const work = this.loops.nodes.filter((node, at) => node.kind === 'op' && this.levels[at] >= VECTOR).length
-    if (this.nest.fold !== undefined && this.#rowsFold()) return work > 24 ? 1 : 2
-    return work <= 100 ? 4 : 2
+    return this.#rowsFold() ? 2 : 4
   }
 
   /** Lanes are rows that are contiguous along the fold: read four terms at once and transpose. */
