@@ -185,6 +185,18 @@ function mustBeDevelopment(network: Network, address: Address): void {
   )
 }
 
+/** Sends ether from the connection's own account to `to`, and mints test tokens for it. */
+export async function giveTestMoney(bitloom: Bitloom, to: Address, etherWei: bigint, tokensWei: bigint): Promise<void> {
+  const { network, account } = bitloom
+  if (etherWei > 0n) {
+    const wallet = createWalletClient({ chain: chainOf(network), transport: http(network.rpcUrl), account: account! })
+    const hash = await explained('sending ether', () => wallet.sendTransaction({ to, value: etherWei }))
+    await explained('sending ether', () => bitloom.chain.waitForTransactionReceipt({ hash, pollingInterval: 25 }))
+  }
+  const cap = (await bitloom.read('TestToken', 'MINT_CAP_WEI')) as bigint
+  for (let left = tokensWei; left > 0n; left -= cap) await mint(bitloom, to, left < cap ? left : cap)
+}
+
 async function fund(call: Call, who: Address | undefined): Promise<void> {
   const address = addressOf(call, who)
   const network = networkOf(call)
@@ -197,13 +209,7 @@ async function fund(call: Call, who: Address | undefined): Promise<void> {
     throw new RefusedError(
       `The first account of these words (${rich.address}) has ${eth(has)} on this chain.\nThe words are another chain's, or everything is spent: ask for less with --ether.`,
     )
-  if (ether > 0n) {
-    const wallet = createWalletClient({ chain: chainOf(network), transport: http(network.rpcUrl), account: rich })
-    const hash = await explained('sending ether', () => wallet.sendTransaction({ to: address, value: ether }))
-    await explained('sending ether', () => bitloom.chain.waitForTransactionReceipt({ hash, pollingInterval: 25 }))
-  }
-  const cap = (await bitloom.read('TestToken', 'MINT_CAP_WEI')) as bigint
-  for (let left = tokens; left > 0n; left -= cap) await mint(bitloom, address, left < cap ? left : cap)
+  await giveTestMoney(bitloom, address, ether, tokens)
   if (call.flag('json')) printJson({ address, etherWei: ether, tokensWei: tokens })
   else print(`${address} got ${eth(ether)} and ${money(tokens)}`)
 }
