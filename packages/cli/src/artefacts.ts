@@ -11,7 +11,10 @@ import { writeFileAtomic } from '@bitloom/node/store'
 import type { Hex } from 'viem'
 import type { Recipe } from './recipes.ts'
 
-export type Artefacts = { readonly paths: readonly string[]; /** SHA-256 of each file, by name. */ readonly sha256: Readonly<Record<string, Hex>> }
+export type Artefacts = {
+  readonly paths: readonly string[] /** SHA-256 of each file, by name. */
+  readonly sha256: Readonly<Record<string, Hex>>
+}
 
 /** Writes model.safetensors, model.onnx, loss.csv and loss.svg into `directory`. */
 export function writeArtefacts(directory: string, recipe: Recipe, job: Job, state: readonly Data[], root: Hex): Artefacts {

@@ -2,7 +2,12 @@
 
 import { parseArgs } from 'node:util'
 
-export type Option = { readonly type: 'string' | 'boolean'; readonly default?: string | boolean; readonly value?: string; readonly help: string }
+export type Option = {
+  readonly type: 'string' | 'boolean'
+  readonly default?: string | boolean
+  readonly value?: string
+  readonly help: string
+}
 
 /** What a command's body is given: positionals, options by name, and the two streams. */
 export type Call = {
@@ -37,7 +42,12 @@ export function parseCall(command: Command, argv: readonly string[]): Call {
       args: [...argv],
       allowPositionals: true,
       allowNegative: true,
-      options: Object.fromEntries(Object.entries(options).map(([name, o]) => [name, o.default === undefined ? { type: o.type } : { type: o.type, default: o.default }])),
+      options: Object.fromEntries(
+        Object.entries(options).map(([name, o]) => [
+          name,
+          o.default === undefined ? { type: o.type } : { type: o.type, default: o.default },
+        ]),
+      ),
     }) as never
   } catch (error) {
     throw new UsageError(`${(error as Error).message.split('\n')[0]}\nSee: bitloom ${command.name} --help`)
@@ -53,7 +63,9 @@ export function parseCall(command: Command, argv: readonly string[]): Call {
       const x = Number(given)
       const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY, whole = false } = bounds
       if (given.trim() === '' || !Number.isFinite(x) || x < min || x > max || (whole && !Number.isInteger(x)))
-        throw new UsageError(`--${name} ${given}: give ${whole ? 'a whole number' : 'a number'}${min > Number.NEGATIVE_INFINITY ? ` from ${min}` : ''}${max < Number.POSITIVE_INFINITY ? ` to ${max}` : ''}`)
+        throw new UsageError(
+          `--${name} ${given}: give ${whole ? 'a whole number' : 'a number'}${min > Number.NEGATIVE_INFINITY ? ` from ${min}` : ''}${max < Number.POSITIVE_INFINITY ? ` to ${max}` : ''}`,
+        )
       return x
     },
   }
@@ -64,7 +76,10 @@ export function helpOf(command: Command): string {
   const lines = [`bitloom ${command.name}${command.usage ? ` ${command.usage}` : ''}`, `  ${command.summary}`]
   const options = Object.entries(command.options ?? {})
   if (options.length > 0) lines.push('')
-  for (const [name, o] of options) lines.push(`  ${`--${name}${o.type === 'string' ? ` ${o.value ?? 'VALUE'}` : ''}`.padEnd(26)} ${o.help}${o.default !== undefined && o.default !== false ? ` (${o.default})` : ''}`)
+  for (const [name, o] of options)
+    lines.push(
+      `  ${`--${name}${o.type === 'string' ? ` ${o.value ?? 'VALUE'}` : ''}`.padEnd(26)} ${o.help}${o.default !== undefined && o.default !== false ? ` (${o.default})` : ''}`,
+    )
   return `${lines.join('\n')}\n`
 }
 

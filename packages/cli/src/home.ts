@@ -6,7 +6,9 @@ import { join, resolve } from 'node:path'
 import type { Network } from '@bitloom/sdk'
 import { RefusedError } from './command.ts'
 
-export const HOME_OPTION = { home: { type: 'string', value: 'DIR', help: 'keys, state and the network’s addresses (~/.bitloom, or BITLOOM_HOME)' } } as const
+export const HOME_OPTION = {
+  home: { type: 'string', value: 'DIR', help: 'keys, state and the network’s addresses (~/.bitloom, or BITLOOM_HOME)' },
+} as const
 
 export const homeOf = (given: string | undefined): string => resolve(given ?? process.env.BITLOOM_HOME ?? join(homedir(), '.bitloom'))
 export const keyPath = (home: string, name = 'key'): string => join(home, `${name}.json`)
@@ -21,9 +23,18 @@ export function readNetwork(path: string): Network {
   try {
     const network = JSON.parse(readFileSync(path, 'utf8')) as Network
     const addresses = Object.values(network.contracts)
-    if (!Number.isInteger(network.chainId) || typeof network.rpcUrl !== 'string' || addresses.length === 0 || !addresses.every((a) => /^0x[0-9a-fA-F]{40}$/.test(a)) || !Array.isArray(network.bootstrap)) throw new TypeError('a field is missing')
+    if (
+      !Number.isInteger(network.chainId) ||
+      typeof network.rpcUrl !== 'string' ||
+      addresses.length === 0 ||
+      !addresses.every((a) => /^0x[0-9a-fA-F]{40}$/.test(a)) ||
+      !Array.isArray(network.bootstrap)
+    )
+      throw new TypeError('a field is missing')
     return network
   } catch (error) {
-    throw new RefusedError(`${path} is damaged (${(error as Error).message}).\nGet the network's file again, or start one with: bitloom dev`)
+    throw new RefusedError(
+      `${path} is damaged (${(error as Error).message}).\nGet the network's file again, or start one with: bitloom dev`,
+    )
   }
 }

@@ -60,6 +60,8 @@ try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {
   const named = error instanceof Error && (error.name.includes('.') || error instanceof UsageError)
-  process.stderr.write(`${red('bitloom:')} ${error instanceof Error ? (named || process.env.DEBUG === undefined ? error.message : error.stack) : String(error)}\n`)
+  process.stderr.write(
+    `${red('bitloom:')} ${error instanceof Error ? (named || process.env.DEBUG === undefined ? error.message : error.stack) : String(error)}\n`,
+  )
   process.exitCode = exitCodeOf(error)
 }

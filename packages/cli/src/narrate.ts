@@ -41,7 +41,14 @@ export function narrator(spec: Spec, graph: Graph): Narrator {
           const claim = claimOf(event)
           if (claim) claim.verifiers = (args.verifiers as unknown[]).length
           if (claim) claim.segments = (args.segments as unknown[]).length
-          return [dim(`  drawn    ${new Set(args.verifiers as string[]).size} verifiers for segments ${(args.segments as number[]).map((s) => s + 1).join(' ')} of ${spec.checkpointsPerSlice}`)]
+          return [
+            dim(
+              `  drawn    ${new Set(args.verifiers as string[]).size} verifiers for segments ${[...(args.segments as number[])]
+                .sort((a, b) => a - b)
+                .map((s) => s + 1)
+                .join(' ')} of ${spec.checkpointsPerSlice}`,
+            ),
+          ]
         }
         case 'Sealed': {
           const claim = claimOf(event)
@@ -59,10 +66,15 @@ export function narrator(spec: Spec, graph: Graph): Narrator {
         case 'Redrawn':
           return [yellow(`  redrawn  ${(args.silent as string[]).map(short).join(' ')} did not seal in time`)]
         case 'Settled':
-          return [`${green('✓')} ${bold(slice(n('slice')))} accepted: ${money(args.solverWei as bigint)} to ${who('solver')}, ${money(args.verifiersWei as bigint)} to verifiers`]
+          return [
+            `${green('✓')} ${bold(slice(n('slice')))} accepted: ${money(args.solverWei as bigint)} to ${who('solver')}, ${money(args.verifiersWei as bigint)} to verifiers`,
+          ]
         case 'Challenged':
           games.set(String(args.gameId), { expr: 0, segment: n('segment') })
-          return ['', `${red(bold('dispute'))} ${bold(String(args.gameId))}  ${who('challenger')} says that segment ${n('segment') + 1} of ${who('solver')}’s claim is wrong`]
+          return [
+            '',
+            `${red(bold('dispute'))} ${bold(String(args.gameId))}  ${who('challenger')} says that segment ${n('segment') + 1} of ${who('solver')}’s claim is wrong`,
+          ]
         case 'Moved':
           return moved(event, games, graph)
         case 'Opened':
@@ -70,9 +82,18 @@ export function narrator(spec: Spec, graph: Graph): Narrator {
         case 'Decided':
           return decided(event, graph)
         case 'Convicted':
-          return [red(`  convicted   ${who('solver')}: bond slashed, ${money(args.challengerWei as bigint)} to its challenger, the slice is void`), '']
+          return [
+            red(
+              `  convicted   ${who('solver')}: bond slashed, ${money(args.challengerWei as bigint)} to its challenger, the slice is void`,
+            ),
+            '',
+          ]
         case 'Halted':
-          return [yellow(`halted at slice ${n('accepted')}: ${money(args.refundWei as bigint)} of escrow back with the submitter`)]
+          return [
+            yellow(
+              `halted with ${n('accepted')} of ${spec.slices} slices accepted; ${money(args.refundWei as bigint)} of escrow back with the submitter`,
+            ),
+          ]
         case 'DeadlineMissed':
           return [yellow(`${who('solver')} missed its deadline, and loses the task and ${money(args.penaltyWei as bigint)}`)]
         case 'Voided':
@@ -123,7 +144,13 @@ function moved({ args }: ChainEvent, games: Map<string, { expr: number; segment:
 }
 
 function decided({ args }: ChainEvent, graph: Graph): readonly string[] {
-  const [expr, element, term, claimed, computed] = ['expr', 'element', 'term', 'claimed', 'computed'].map((k) => Number(args[k])) as [number, number, number, number, number]
+  const [expr, element, term, claimed, computed] = ['expr', 'element', 'term', 'claimed', 'computed'].map((k) => Number(args[k])) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ]
   const scalar = Number(args.ground) === 1
   const f32 = graph.exprs[expr]?.dtype === 'f32'
   const show = (word: number): string => (f32 ? wordAsF32(word) : `${word | 0} (0x${word.toString(16)})`)

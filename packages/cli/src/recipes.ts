@@ -1,11 +1,11 @@
 // Recipes by name: which job, how it is cut into claims, how it is judged, and what comes out of it.
 
+import { wasm } from '@bitloom/engine'
 import { type Data, sha256 } from '@bitloom/graph'
 import { type Evaluation, type Job, mnistEvaluation, mnistJob } from '@bitloom/model'
 import { readMnist } from '@bitloom/model/data/mnist'
 import { exportMlp } from '@bitloom/model/onnx/export'
 import type { Plan } from '@bitloom/sdk'
-import { wasm } from '@bitloom/engine'
 import { UsageError } from './command.ts'
 
 export type RecipeOptions = { readonly seed: number; readonly slices?: number }
@@ -33,16 +33,24 @@ export function seedWords(seed: number): [number, number] {
 const HIDDEN = 128
 
 /** The tensors of a job's parameters, in order. */
-const parametersOf = (job: Job, state: readonly Data[]): Data[] => job.parameters.map((name) => state[job.graph.slots.findIndex((s) => s.name === name)]!)
+const parametersOf = (job: Job, state: readonly Data[]): Data[] =>
+  job.parameters.map((name) => state[job.graph.slots.findIndex((s) => s.name === name)]!)
 
-const evaluate = (e: Evaluation, parameters: readonly Data[], data: readonly Data[]): Data[] => wasm.evaluate(e.graph, e.slots(parameters, data)).next
+const evaluate = (e: Evaluation, parameters: readonly Data[], data: readonly Data[]): Data[] =>
+  wasm.evaluate(e.graph, e.slots(parameters, data)).next
 
 const mnist: Recipe = {
   title: 'MLP 784-128-10, cross-entropy, AdamW, batch 64, 9,003 real handwritten digits',
   cut: ({ slices = 10 }) => ({ stepsPerCheckpoint: 32, checkpointsPerSlice: 10, slices }),
   job: (options) => {
     const { stepsPerCheckpoint, checkpointsPerSlice, slices } = mnist.cut(options)
-    return mnistJob({ ...readMnist().train, seed: seedWords(options.seed), steps: stepsPerCheckpoint * checkpointsPerSlice * slices, hidden: HIDDEN, evaluate: (graph, slots) => wasm.evaluate(graph, slots).next })
+    return mnistJob({
+      ...readMnist().train,
+      seed: seedWords(options.seed),
+      steps: stepsPerCheckpoint * checkpointsPerSlice * slices,
+      hidden: HIDDEN,
+      evaluate: (graph, slots) => wasm.evaluate(graph, slots).next,
+    })
   },
   judge: (job, state) => {
     const { test } = readMnist()
@@ -72,9 +80,11 @@ export const RECIPES: Readonly<Record<string, Recipe>> = { mnist }
 /** @throws {UsageError} there is no such recipe */
 export function recipeOf(name: string | undefined): Recipe {
   const recipe = name === undefined ? undefined : RECIPES[name]
-  if (!recipe) throw new UsageError(`${name === undefined ? 'Say what to train' : `There is no recipe "${name}"`}. Recipes: ${Object.keys(RECIPES).join(', ')}`)
+  if (!recipe)
+    throw new UsageError(
+      `${name === undefined ? 'Say what to train' : `There is no recipe "${name}"`}. Recipes: ${Object.keys(RECIPES).join(', ')}`,
+    )
   return recipe
 }
 
 export const recipeJob = async (name: string, options: RecipeOptions): Promise<Job> => recipeOf(name).job(options)
-

@@ -15,7 +15,8 @@ export const cyan = paint(36)
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape character is what is being stripped
 const visible = (text: string): number => text.replace(/\x1b\[[0-9;]*m/g, '').length
-const padTo = (text: string, width: number, right: boolean): string => (right ? ' '.repeat(Math.max(0, width - visible(text))) + text : text + ' '.repeat(Math.max(0, width - visible(text))))
+const padTo = (text: string, width: number, right: boolean): string =>
+  right ? ' '.repeat(Math.max(0, width - visible(text))) + text : text + ' '.repeat(Math.max(0, width - visible(text)))
 
 /** Rows under headers; columns whose header starts with '>' are aligned right. */
 export function table(headers: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -42,7 +43,8 @@ export function big(x: number | bigint, unit = ''): string {
 
 export const percent = (x: number, digits = 1): string => `${(100 * x).toFixed(digits)} %`
 export const short = (hex: string): string => (hex.length > 14 ? `${hex.slice(0, 8)}…${hex.slice(-4)}` : hex)
-export const seconds = (ms: number): string => (ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : ms < 120_000 ? `${(ms / 1000).toFixed(0)} s` : `${(ms / 60_000).toFixed(1)} min`)
+export const seconds = (ms: number): string =>
+  ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : ms < 120_000 ? `${(ms / 1000).toFixed(0)} s` : `${(ms / 60_000).toFixed(1)} min`
 
 /** Token wei (18 decimals) as a decimal amount with four significant digits: "0.0421 BLT". */
 export function money(amount: bigint | string): string {

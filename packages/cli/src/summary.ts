@@ -22,7 +22,11 @@ export type TaskFigures = {
 const transactionsOf = (events: readonly ChainEvent[]): Hash[] => [...new Set(events.map((e) => e.transactionHash))]
 
 /** Counts a task's events and sums its gas. */
-export async function figuresOf(bitloom: Bitloom, events: readonly ChainEvent[], bondOf: (claimId: string) => bigint): Promise<TaskFigures> {
+export async function figuresOf(
+  bitloom: Bitloom,
+  events: readonly ChainEvent[],
+  bondOf: (claimId: string) => bigint,
+): Promise<TaskFigures> {
   const settled = events.filter((e) => e.name === 'Settled')
   const paid = new Set(settled.map((e) => String(e.args.claimId)))
   const happy = events.filter((e) => e.args.claimId !== undefined && paid.has(String(e.args.claimId)))

@@ -30,7 +30,10 @@ export type Bundle = {
 }
 
 export type Contents = { readonly graph: Graph; readonly state: readonly Data[]; readonly data: readonly Data[] }
-export type ContentsVerdict = { readonly ok: true; readonly contents: Contents } | { readonly ok: false; readonly reason: string }
+/** `final`: no other bundle or blob could change the answer. */
+export type ContentsVerdict =
+  | { readonly ok: true; readonly contents: Contents }
+  | { readonly ok: false; readonly reason: string; readonly final: boolean }
 
 /** Fetches one blob of a known root and size: undefined where nobody serves it honestly. */
 export type FetchBlob = (root: Hex, bytes: number, urls: readonly string[]) => Promise<Uint8Array | undefined>
@@ -77,7 +80,7 @@ export async function fetchContents(
   memoryBytes: number,
   fetchBlob: FetchBlob,
 ): Promise<ContentsVerdict> {
-  const no = (reason: string): ContentsVerdict => ({ ok: false, reason })
+  const no = (reason: string, final = false): ContentsVerdict => ({ ok: false, reason, final })
   if (bundle.stateRoots.length !== spec.stateSlots || bundle.dataRoots.length !== spec.dataSlots)
     return no(
       `${bundle.stateRoots.length} state and ${bundle.dataRoots.length} data roots; the spec has ${spec.stateSlots} and ${spec.dataSlots}`,
@@ -89,12 +92,12 @@ export async function fetchContents(
   const file = await fetchBlob(bundle.graphRoot, bundle.graphBytes, bundle.urls)
   if (!file) return no('the graph cannot be fetched')
   const verdict = verifyGraph(file)
-  if (!verdict.ok) return no(`the graph is malformed: ${verdict.reason}`)
+  if (!verdict.ok) return no(`the graph is malformed: ${verdict.reason}`, true)
   const { graph } = verdict
   const lie = specLie(spec, graph)
-  if (lie) return no(`the spec does not fit the graph: ${lie}`)
+  if (lie) return no(`the spec does not fit the graph: ${lie}`, true)
   const { peakBytes } = costOf(graph)
-  if (peakBytes > memoryBytes) return no(`a step needs ${peakBytes} bytes; this node offers ${memoryBytes}`)
+  if (peakBytes > memoryBytes) return no(`a step needs ${peakBytes} bytes; this node offers ${memoryBytes}`, true)
   const tensors: Data[] = []
   for (const [s, root] of [...bundle.stateRoots, ...bundle.dataRoots].entries()) {
     const slot = graph.slots[s]!
@@ -102,7 +105,7 @@ export async function fetchContents(
     if (!bytes) return no(`slot ${s} "${slot.name}" cannot be fetched`)
     const tensor = fromBytes(slot.dtype, bytes)
     if (!sameBytes(toBytes(canonical(tensor.slice())), bytes))
-      return no(`slot ${s} "${slot.name}" holds a NaN that is not the canonical one`)
+      return no(`slot ${s} "${slot.name}" holds a NaN that is not the canonical one`, true)
     tensors.push(tensor)
   }
   return { ok: true, contents: { graph, state: tensors.slice(0, spec.stateSlots), data: tensors.slice(spec.stateSlots) } }

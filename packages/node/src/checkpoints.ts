@@ -1,6 +1,6 @@
 // Checkpoints on disk: each tensor a blob under its root, each state a list of roots, so that anybody can fetch exactly the tensors that differ.
 
-import { bytesOf, type Data, fromBytes, type Graph, itemsRoot, sizeOf, tensorRoot, toBytes, toHex, fromHex } from '@bitloom/graph'
+import { bytesOf, type Data, fromBytes, fromHex, type Graph, itemsRoot, sizeOf, tensorRoot, toBytes, toHex } from '@bitloom/graph'
 import type { Hex } from 'viem'
 import type { Meter } from './meter.ts'
 import type { BlobStore } from './network/blobs.ts'

@@ -28,7 +28,12 @@ export async function readQuarrel(bitloom: Bitloom, gameId: bigint): Promise<Qua
 const clockEnd = (game: Game): number => game.movedAt + (game.toMove === 'solver' ? game.solverClock : game.challengerClock)
 
 /** The game as the roles see it. */
-export const viewOf = ({ game, closed, ...q }: Quarrel): GameView => ({ ...q, decided: closed || game.level === 'over', solverToMove: game.toMove === 'solver', deadline: clockEnd(game) })
+export const viewOf = ({ game, closed, ...q }: Quarrel): GameView => ({
+  ...q,
+  decided: closed || game.level === 'over',
+  solverToMove: game.toMove === 'solver',
+  deadline: clockEnd(game),
+})
 
 /** Plays a move: one transaction. */
 export function play(bitloom: Bitloom, gameId: bigint, move: Move): Promise<TransactionReceipt> {
@@ -51,11 +56,16 @@ export function openCourt(bitloom: Bitloom, store: Store): Court {
   return {
     onEvent: ({ name, args }) => {
       const { gameId } = args
-      if (name === 'Challenged') store.put('games', `${args.claimId}/${gameId}`, { gameId: String(gameId), claimId: String(args.claimId) } satisfies GameNote)
+      if (name === 'Challenged')
+        store.put('games', `${args.claimId}/${gameId}`, { gameId: String(gameId), claimId: String(args.claimId) } satisfies GameNote)
       if (name === 'Revealed') store.append(journal(gameId), { level: LEVELS[Number(args.level)]!, values: args.values as Hex[] })
       if (name === 'ChunkShown') store.append(journal(gameId), { level: 'chunk', values: [args.chunk as Hex] })
     },
-    gamesAbout: (claimId) => Promise.all(store.list<GameNote>('games', { prefix: `${claimId}/` }).map(({ value }) => readQuarrel(bitloom, BigInt(value.gameId)))),
-    revealsIn: (gameId) => store.read<{ level: Reveal['level']; values: Hex[] }>(journal(gameId)).map(({ value }) => ({ level: value.level, values: value.values.map(fromHex) })),
+    gamesAbout: (claimId) =>
+      Promise.all(store.list<GameNote>('games', { prefix: `${claimId}/` }).map(({ value }) => readQuarrel(bitloom, BigInt(value.gameId)))),
+    revealsIn: (gameId) =>
+      store
+        .read<{ level: Reveal['level']; values: Hex[] }>(journal(gameId))
+        .map(({ value }) => ({ level: value.level, values: value.values.map(fromHex) })),
   }
 }

@@ -5,10 +5,9 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { connect, deploy, mint, type Network } from '@bitloom/sdk'
+import { chainOf, connect, deploy, mint, type Network } from '@bitloom/sdk'
 import { type Address, createWalletClient, http, type LocalAccount, parseEther } from 'viem'
 import { mnemonicToAccount } from 'viem/accounts'
-import { chainOf } from '@bitloom/sdk'
 import { CHAIN_ID, type Chain, startChain } from './chain.ts'
 import { createKey, PASSWORD_VARIABLE } from './keystore.ts'
 import { writeFileAtomic } from './store.ts'
@@ -89,7 +88,10 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     const address = addresses.get(name) ?? (await fund(home))
     addresses.set(name, address)
     const [program, ...rest] = command
-    const child = spawn(program!, [...rest, 'node', 'start', '--home', home, '--network', networkFile, '--json', ...args], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, [PASSWORD_VARIABLE]: password } })
+    const child = spawn(program!, [...rest, 'node', 'start', '--home', home, '--network', networkFile, '--json', ...args], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, [PASSWORD_VARIABLE]: password },
+    })
     const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
     const ready = new Promise<string>((resolve, reject) => {
       const timer = setTimeout(() => reject(new EmbeddedError(`${name} is not ready after ${READY_TIMEOUT_MS / 1000} s`)), READY_TIMEOUT_MS)

@@ -29,7 +29,13 @@ const wantsRoot = (body: unknown): Checked<Hex> => {
 }
 const isBook = (body: unknown): Checked<Book> => {
   const leaves = (body as { leaves?: unknown } | null)?.leaves
-  if (!Array.isArray(leaves) || leaves.length < 1 || leaves.length > MAX_LEAVES || !leaves.every((l) => isRoot(l?.stateRoot) && isRoot(l?.probeCommit))) return no('no list of leaves')
+  if (
+    !Array.isArray(leaves) ||
+    leaves.length < 1 ||
+    leaves.length > MAX_LEAVES ||
+    !leaves.every((l) => isRoot(l?.stateRoot) && isRoot(l?.probeCommit))
+  )
+    return no('no list of leaves')
   return yes({ leaves: leaves.map((l) => ({ stateRoot: l.stateRoot, probeCommit: l.probeCommit })) })
 }
 const isManifest = (body: unknown): Checked<{ roots: Hex[]; urls: string[] }> => {
@@ -56,14 +62,25 @@ export async function pushBundle(services: Services, to: string, bundle: Bundle)
 
 /** Listens for bundles that submitters push. */
 export function receiveBundles(services: Services, onBundle: (bundle: Bundle) => void): void {
-  services.peers.handle('task', (body) => (isBundle(body) ? yes(body) : no('no bundle')), (_, bundle) => {
-    onBundle(bundle)
-    return true
-  })
+  services.peers.handle(
+    'task',
+    (body) => (isBundle(body) ? yes(body) : no('no bundle')),
+    (_, bundle) => {
+      onBundle(bundle)
+      return true
+    },
+  )
 }
 
 /** Asks `first`, then every connected peer, until one answers with a value. */
-async function askAround<T>(services: Services, name: string, body: unknown, validate: (body: unknown) => Checked<T>, first: readonly string[], good: (value: T) => boolean): Promise<T | undefined> {
+async function askAround<T>(
+  services: Services,
+  name: string,
+  body: unknown,
+  validate: (body: unknown) => Checked<T>,
+  first: readonly string[],
+  good: (value: T) => boolean,
+): Promise<T | undefined> {
   const asked = new Set<string>()
   for (const peer of [...first, ...services.peers.connected()]) {
     const id = peer.split('/p2p/').at(-1)!
@@ -75,24 +92,44 @@ async function askAround<T>(services: Services, name: string, body: unknown, val
   return undefined
 }
 
-/** A task's bundle, from whoever has it. */
-export const findBundle = (services: Services, taskId: bigint, first: readonly string[]): Promise<Bundle | undefined> =>
-  askAround(services, 'bundle', { id: String(taskId) }, (body) => (isBundle(body) && body.taskId === String(taskId) ? yes(body) : no('no bundle of this task')), first, () => true)
+/** A task's bundle, from whoever has it; `startState`: only one whose state is this, since a task handed on has several. */
+export const findBundle = (services: Services, taskId: bigint, first: readonly string[], startState?: Hex): Promise<Bundle | undefined> =>
+  askAround(
+    services,
+    'bundle',
+    { id: String(taskId) },
+    (body) => (isBundle(body) && body.taskId === String(taskId) ? yes(body) : no('no bundle of this task')),
+    first,
+    (b) => startState === undefined || startsFrom(b, startState),
+  )
+
+/** Whether a bundle's state is this one. */
+export const startsFrom = (bundle: Bundle, startState: Hex): boolean =>
+  bundle.stateRoots.length > 0 && rootsRoot(bundle.stateRoots) === startState
 
 /** A claim's leaves, which hash to its root. */
 export const findBook = (services: Services, claimId: bigint, root: Hex, first: readonly string[]): Promise<Book | undefined> =>
   askAround(services, 'book', { id: String(claimId) }, isBook, first, (book) => bookRoot(book) === root)
 
 /** The claim root over published leaves. */
-export const bookRoot = (book: Book): Hex => toHex(claimRoot(book.leaves.map((l) => ({ stateRoot: fromHex(l.stateRoot), probeCommit: fromHex(l.probeCommit) }))))
+export const bookRoot = (book: Book): Hex =>
+  toHex(claimRoot(book.leaves.map((l) => ({ stateRoot: fromHex(l.stateRoot), probeCommit: fromHex(l.probeCommit) }))))
 /** The moment that one of them stands for. */
-export const leafMoment = (leaf: Leaf): Uint8Array => checkpointMoment({ stateRoot: fromHex(leaf.stateRoot), probeCommit: fromHex(leaf.probeCommit) })
+export const leafMoment = (leaf: Leaf): Uint8Array =>
+  checkpointMoment({ stateRoot: fromHex(leaf.stateRoot), probeCommit: fromHex(leaf.probeCommit) })
 
 /** Fetches a state by its root, from `first` or anybody, into our own checkpoints. */
 export async function findState(services: Services, graph: Graph, stateRoot: Hex, first: readonly string[]): Promise<Data[] | undefined> {
   const here = await services.checkpoints.load(graph, stateRoot)
   if (here) return here
-  const manifest = await askAround(services, 'state', { root: stateRoot }, isManifest, first, (m) => m.roots.length === graph.next.length && rootsRoot(m.roots) === stateRoot)
+  const manifest = await askAround(
+    services,
+    'state',
+    { root: stateRoot },
+    isManifest,
+    first,
+    (m) => m.roots.length === graph.next.length && rootsRoot(m.roots) === stateRoot,
+  )
   if (!manifest) return undefined
   const tensors: Data[] = []
   for (const [s, root] of manifest.roots.entries()) {

@@ -1,7 +1,18 @@
 // A node: services, roles, and the only loop with a clock. A failed tick is logged and tried again; nothing of it is lost, since every role acts from what is on chain and on disk.
 
 import { join } from 'node:path'
-import { type ChainEvent, chainTime, getRecord, type Offer, readEvents, RpcDownError, type SignedOffer, signOffer, offerToJson, verifyOffer } from '@bitloom/sdk'
+import {
+  type ChainEvent,
+  chainTime,
+  getRecord,
+  type Offer,
+  offerToJson,
+  RpcDownError,
+  readEvents,
+  type SignedOffer,
+  signOffer,
+  verifyOffer,
+} from '@bitloom/sdk'
 import type { Hex } from 'viem'
 import { type Court, openCourt } from './court.ts'
 import { answerQuestions } from './exchange.ts'
@@ -13,7 +24,12 @@ import { contactLine, openServices, type ServiceOptions, type Services } from '.
 export type RoleName = 'solver' | 'verifier' | 'whistleblower'
 
 /** What a solver asks for its work. */
-export type Price = { readonly weiPerTeraop: bigint; readonly capacity: number; readonly minAssurance: number; readonly operationsPerSecond: bigint }
+export type Price = {
+  readonly weiPerTeraop: bigint
+  readonly capacity: number
+  readonly minAssurance: number
+  readonly operationsPerSecond: bigint
+}
 
 export type NodeOptions = ServiceOptions & {
   readonly roles: readonly RoleName[]
@@ -60,12 +76,16 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
   })
   answerQuestions(services)
   const signedOffers = (): SignedOffer[] => offers.list().flatMap((held) => known.get(held.signature) ?? [])
-  const contactOf = (solver: string): string | undefined => signedOffers().find(({ offer }) => offer.solver.toLowerCase() === solver.toLowerCase())?.offer.contact
+  const contactOf = (solver: string): string | undefined =>
+    signedOffers().find(({ offer }) => offer.solver.toLowerCase() === solver.toLowerCase())?.offer.contact
 
   const roles: Role[] = []
-  if (options.roles.includes('solver')) roles.push(openSolver(services, court, { memoryBytes: options.memoryBytes, ...(options.cheat ? { cheat: options.cheat } : {}) }))
-  if (options.roles.includes('verifier')) roles.push(openChecker(services, court, { memoryBytes: options.memoryBytes, unasked: false, contactOf }))
-  if (options.roles.includes('whistleblower')) roles.push(openChecker(services, court, { memoryBytes: options.memoryBytes, unasked: true, contactOf }))
+  if (options.roles.includes('solver'))
+    roles.push(openSolver(services, court, { memoryBytes: options.memoryBytes, ...(options.cheat ? { cheat: options.cheat } : {}) }))
+  if (options.roles.includes('verifier'))
+    roles.push(openChecker(services, court, { memoryBytes: options.memoryBytes, unasked: false, contactOf }))
+  if (options.roles.includes('whistleblower'))
+    roles.push(openChecker(services, court, { memoryBytes: options.memoryBytes, unasked: true, contactOf }))
 
   const listeners: ((events: readonly ChainEvent[]) => void | Promise<void>)[] = []
   let offeredUntil = 0
@@ -117,7 +137,10 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
         backoff = options.tickMs ?? TICK_MS
       } catch (error) {
         if (!running) break
-        log(error instanceof RpcDownError ? 'chain-down' : 'tick-failed', { error: error instanceof Error ? error.message.split('\n')[0] : String(error), againInMs: backoff })
+        log(error instanceof RpcDownError ? 'chain-down' : 'tick-failed', {
+          error: error instanceof Error ? error.message.replaceAll('\n', ' ').slice(0, 600) : String(error),
+          againInMs: backoff,
+        })
         backoff = Math.min(MAX_BACKOFF_MS, backoff * 2)
       }
       await new Promise((resolve) => setTimeout(resolve, backoff))

@@ -2,7 +2,21 @@
 
 import { createHash } from 'node:crypto'
 import { type ArbiterErrorName, decodeLeaf, judge, type Operand, terms } from '@bitloom/dispute'
-import { encodeGraph, fromHex, type Graph, graphTree, itemsRoot, leafHash, proofOf, proves, rootOf, tensorRoot, toBytes, toHex, verifyGraph } from '@bitloom/graph'
+import {
+  encodeGraph,
+  fromHex,
+  type Graph,
+  graphTree,
+  itemsRoot,
+  leafHash,
+  proofOf,
+  proves,
+  rootOf,
+  tensorRoot,
+  toBytes,
+  toHex,
+  verifyGraph,
+} from '@bitloom/graph'
 import { type Bitloom, type ChainEvent, fullAbi, type Network, type Spec, specId, specLie, stepsOf } from '@bitloom/sdk'
 import { type Address, decodeFunctionData, type Hash, type Hex } from 'viem'
 import { readQuarrel } from './court.ts'
@@ -46,7 +60,12 @@ export type DecidedDispute = {
     readonly leafProof: readonly Hex[]
     readonly acc: number
     readonly trace: Hex
-    readonly operands: readonly { readonly root: Hex; readonly traceProof: readonly Hex[]; readonly chunk: Hex; readonly chunkProof: readonly Hex[] }[]
+    readonly operands: readonly {
+      readonly root: Hex
+      readonly traceProof: readonly Hex[]
+      readonly chunk: Hex
+      readonly chunkProof: readonly Hex[]
+    }[]
   }
 }
 
@@ -118,7 +137,10 @@ export async function makeReceipt(bitloom: Bitloom, parts: ReceiptParts): Promis
     spec: Object.fromEntries(Object.entries(spec).map(([k, v]) => [k, typeof v === 'bigint' ? String(v) : v])),
     specId: specId(spec),
     graph: Buffer.from(encodeGraph(graph)).toString('base64'),
-    final: { stateRoot: toHex(itemsRoot(parts.stateRoots.map(fromHex))), slots: parts.stateRoots.map((root, s) => ({ name: graph.slots[s]!.name, root })) },
+    final: {
+      stateRoot: toHex(itemsRoot(parts.stateRoots.map(fromHex))),
+      slots: parts.stateRoots.map((root, s) => ({ name: graph.slots[s]!.name, root })),
+    },
     slices,
     disputes,
     money: {
@@ -161,7 +183,13 @@ async function readDispute(bitloom: Bitloom, graph: Graph, decided: ChainEvent):
   const [, leaf, operands] = call.args as unknown as [bigint, Hex, NonNullable<DecidedDispute['scalar']>['operands']]
   return {
     ...plain,
-    scalar: { leaf, leafProof: proofOf(graphTree(graph), plain.expr).map(toHex), acc: new DataView(quarrel.game.lo.buffer, quarrel.game.lo.byteOffset).getUint32(28), trace: toHex(quarrel.game.trace), operands },
+    scalar: {
+      leaf,
+      leafProof: proofOf(graphTree(graph), plain.expr).map(toHex),
+      acc: new DataView(quarrel.game.lo.buffer, quarrel.game.lo.byteOffset).getUint32(28),
+      trace: toHex(quarrel.game.trace),
+      operands,
+    },
   }
 }
 
@@ -193,26 +221,67 @@ export function checkReceipt(value: unknown, weights: Weights | undefined, files
     const spec = { ...r.spec, operationsPerStep: BigInt(r.spec.operationsPerStep!) } as unknown as Spec
     check('spec', specId(spec) === r.specId, `its id is ${r.specId}`)
     const verdict = verifyGraph(new Uint8Array(Buffer.from(r.graph, 'base64')))
-    if (!check('graph', verdict.ok && specLie(spec, verdict.graph) === undefined, verdict.ok ? (specLie(spec, verdict.graph) ?? `${verdict.graph.exprs.length} exprs, id ${spec.graphId}`) : verdict.reason) || !verdict.ok) return checks
+    if (
+      !check(
+        'graph',
+        verdict.ok && specLie(spec, verdict.graph) === undefined,
+        verdict.ok ? (specLie(spec, verdict.graph) ?? `${verdict.graph.exprs.length} exprs, id ${spec.graphId}`) : verdict.reason,
+      ) ||
+      !verdict.ok
+    )
+      return checks
     const { graph } = verdict
     const linked = r.slices.every((s, i) => s.slice === i && s.startState === (i === 0 ? spec.initialState : r.slices[i - 1]!.endState))
-    check('slices', linked && r.slices.length === spec.slices, `${r.slices.length} of ${spec.slices}, each starting where the one before ended, from the spec's initial state: ${stepsOf(spec)} steps`)
+    check(
+      'slices',
+      linked && r.slices.length === spec.slices,
+      `${r.slices.length} of ${spec.slices}, each starting where the one before ended, from the spec's initial state: ${stepsOf(spec)} steps`,
+    )
     const audited = r.slices.filter((s) => s.attestedBy.length > 0).length
-    check('audits', spec.assurance === 0 || audited === r.slices.length, `${audited} of ${r.slices.length} slices attested by verifiers, ${r.slices.reduce((n, s) => n + s.segmentsAudited, 0)} segments re-run`)
+    check(
+      'audits',
+      spec.assurance === 0 || audited === r.slices.length,
+      `${audited} of ${r.slices.length} slices attested by verifiers, ${r.slices.reduce((n, s) => n + s.segmentsAudited, 0)} segments re-run`,
+    )
     const root = toHex(itemsRoot(r.final.slots.map((s) => fromHex(s.root))))
-    check('final state', root === r.final.stateRoot && root === r.slices[r.slices.length - 1]?.endState, `${root}: the slots' roots hash to the last accepted end state`)
-    check('slots', r.final.slots.length === spec.stateSlots && r.final.slots.every((s, i) => graph.slots[i]!.name === s.name), `${r.final.slots.length} names as in the graph`)
+    check(
+      'final state',
+      root === r.final.stateRoot && root === r.slices[r.slices.length - 1]?.endState,
+      `${root}: the slots' roots hash to the last accepted end state`,
+    )
+    check(
+      'slots',
+      r.final.slots.length === spec.stateSlots && r.final.slots.every((s, i) => graph.slots[i]!.name === s.name),
+      `${r.final.slots.length} names as in the graph`,
+    )
     if (weights) {
       const rootByName = new Map(r.final.slots.map((s) => [s.name, s.root]))
-      const wrong = [...weights].filter(([name, { data }]) => rootByName.get(name) !== toHex(tensorRoot(toBytes(data)))).map(([name]) => name)
-      check('weights', weights.size > 0 && wrong.length === 0, wrong.length === 0 ? `${weights.size} tensors hash to the final state's slots` : `not those of the final state: ${wrong.slice(0, 5).join(', ')}`)
+      const wrong = [...weights]
+        .filter(([name, { data }]) => rootByName.get(name) !== toHex(tensorRoot(toBytes(data))))
+        .map(([name]) => name)
+      check(
+        'weights',
+        weights.size > 0 && wrong.length === 0,
+        wrong.length === 0
+          ? `${weights.size} tensors hash to the final state's slots`
+          : `not those of the final state: ${wrong.slice(0, 5).join(', ')}`,
+      )
     }
-    for (const [name, bytes] of Object.entries(files)) check(`file ${name}`, r.files[name] === `0x${createHash('sha256').update(bytes).digest('hex')}`, r.files[name] ?? 'not in the receipt')
+    for (const [name, bytes] of Object.entries(files))
+      check(
+        `file ${name}`,
+        r.files[name] === `0x${createHash('sha256').update(bytes).digest('hex')}`,
+        r.files[name] ?? 'not in the receipt',
+      )
     for (const d of r.disputes) checkDispute(d, spec, graph, check)
     const m = r.money
     const out = BigInt(m.solversWei) + BigInt(m.verifiersWei) + BigInt(m.refundedWei)
     const paid = r.slices.reduce((n, s) => n + BigInt(s.solverWei) + BigInt(s.verifiersWei), 0n)
-    check('money', BigInt(m.escrowedWei) === out && paid === BigInt(m.solversWei) + BigInt(m.verifiersWei), `escrowed ${m.escrowedWei} wei = paid ${paid} + refunded ${m.refundedWei}`)
+    check(
+      'money',
+      BigInt(m.escrowedWei) === out && paid === BigInt(m.solversWei) + BigInt(m.verifiersWei),
+      `escrowed ${m.escrowedWei} wei = paid ${paid} + refunded ${m.refundedWei}`,
+    )
   } catch (error) {
     check('readable', false, error instanceof Error ? error.message.slice(0, 300) : String(error))
   }
@@ -229,13 +298,28 @@ function checkDispute(d: DecidedDispute, spec: Spec, graph: Graph, check: (what:
   const bytes = fromHex(leaf)
   const tree = graphTree(graph)
   const inGraph = proves(rootOf(tree), tree.levels.length - 1, d.expr, leafHash(bytes), leafProof.map(fromHex))
-  const witness: Operand[] = operands.map((o) => ({ root: fromHex(o.root), traceProof: o.traceProof.map(fromHex), chunk: fromHex(o.chunk), chunkProof: o.chunkProof.map(fromHex) }))
-  const verdict: { ok: true; word: number } | { ok: false; error: ArbiterErrorName } = judge(bytes, d.element, d.term, acc, fromHex(trace), spec.exprs, witness)
+  const witness: Operand[] = operands.map((o) => ({
+    root: fromHex(o.root),
+    traceProof: o.traceProof.map(fromHex),
+    chunk: fromHex(o.chunk),
+    chunkProof: o.chunkProof.map(fromHex),
+  }))
+  const verdict: { ok: true; word: number } | { ok: false; error: ArbiterErrorName } = judge(
+    bytes,
+    d.element,
+    d.term,
+    acc,
+    fromHex(trace),
+    spec.exprs,
+    witness,
+  )
   const decoded = decodeLeaf(bytes)
   check(
     what,
     inGraph && verdict.ok && verdict.word === d.computed && d.computed !== d.claimed && d.convicted,
-    verdict.ok ? `${decoded.op} at element ${d.element}, term ${d.term + 1} of ${terms(decoded)}: claimed 0x${hex(d.claimed)}, computed again 0x${hex(verdict.word)}` : `the witness does not hold: ${verdict.error}`,
+    verdict.ok
+      ? `${decoded.op} at element ${d.element}, term ${d.term + 1} of ${terms(decoded)}: claimed 0x${hex(d.claimed)}, computed again 0x${hex(verdict.word)}`
+      : `the witness does not hold: ${verdict.error}`,
   )
 }
 

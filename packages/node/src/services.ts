@@ -8,7 +8,7 @@ import type { Hex, LocalAccount } from 'viem'
 import { hexToBytes, keccak256 } from 'viem'
 import { type Checkpoints, openCheckpoints } from './checkpoints.ts'
 import { type Contact, formatContact } from './contact.ts'
-import { openMeter, type Meter, type Readings } from './meter.ts'
+import { type Meter, openMeter, type Readings } from './meter.ts'
 import { type BlobStore, fetchBlob, openBlobStore, serveBlobs } from './network/blobs.ts'
 import { type Peers, startPeers } from './network/peers.ts'
 import { openStore, type Store } from './store.ts'
@@ -61,7 +61,10 @@ export async function openServices(options: ServiceOptions): Promise<Services> {
     const before = store.get<Readings>('node', 'readings')
     if (before) meter.resume(before)
     closers.push(() => store.put('node', 'readings', meter.readings()))
-    const blobs = openBlobStore({ dir: join(dir, 'blobs'), ...(options.quotaBytes === undefined ? {} : { quotaBytes: options.quotaBytes }) })
+    const blobs = openBlobStore({
+      dir: join(dir, 'blobs'),
+      ...(options.quotaBytes === undefined ? {} : { quotaBytes: options.quotaBytes }),
+    })
     const server = await serveBlobs({ store: blobs, host, port: options.blobPort ?? 0 })
     closers.push(() => server.stop())
     // the peer's identity must not reveal the account's key: derived from a signature-free hash of its address and a secret of this folder
@@ -105,4 +108,3 @@ export async function openServices(options: ServiceOptions): Promise<Services> {
 
 /** How others reach this node, as it travels in offers. */
 export const contactLine = (services: Services): string => formatContact(services.contact)
-

@@ -3,8 +3,8 @@
 import { type Data, encodeGraph, tensorRoot, toBytes, toHex } from '@bitloom/graph'
 import type { Job } from '@bitloom/model'
 import {
-  cancelTask,
   type ChainEvent,
+  cancelTask,
   escrowFor,
   expireTask,
   getClaim,
@@ -28,8 +28,21 @@ import type { BitloomNode } from './node.ts'
 
 /** What a task's run reports, in order; JSON once bigints are strings. */
 export type Progress =
-  | { readonly type: 'submitted'; readonly taskId: bigint; readonly solver: Address; readonly escrowWei: bigint; readonly transaction: Hash }
-  | { readonly type: 'handed-on'; readonly taskId: bigint; readonly solver: Address; readonly fromSlice: number; readonly escrowWei: bigint; readonly transaction: Hash }
+  | {
+      readonly type: 'submitted'
+      readonly taskId: bigint
+      readonly solver: Address
+      readonly escrowWei: bigint
+      readonly transaction: Hash
+    }
+  | {
+      readonly type: 'handed-on'
+      readonly taskId: bigint
+      readonly solver: Address
+      readonly fromSlice: number
+      readonly escrowWei: bigint
+      readonly transaction: Hash
+    }
   | { readonly type: 'progress'; readonly step: number; readonly steps: number; readonly loss: number }
   | { readonly type: 'accepted-state'; readonly slice: number; readonly stateRoot: Hex; readonly loss: number }
   | { readonly type: 'halted'; readonly reason: string; readonly accepted: number }
@@ -47,7 +60,13 @@ export type Submission = {
   readonly signal?: AbortSignal
 }
 
-export type Outcome = { readonly taskId: bigint; readonly state: readonly Data[]; readonly stateRoot: Hex; readonly events: readonly ChainEvent[]; readonly solvers: readonly Address[] }
+export type Outcome = {
+  readonly taskId: bigint
+  readonly state: readonly Data[]
+  readonly stateRoot: Hex
+  readonly events: readonly ChainEvent[]
+  readonly solvers: readonly Address[]
+}
 
 const PROGRESS_MS = 250
 const CUSTODY_TRIES = 40
@@ -69,13 +88,23 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
   const initialRoots = rootsOf(job.state).map(toHex)
   checkpoints.note(initialRoots)
   const dataRoots = rootsOf(job.data).map(toHex)
-  const bundleFor = (taskId: bigint, stateRoots: readonly Hex[]): Bundle => ({ taskId: String(taskId), graphRoot: toHex(tensorRoot(graphFile)), graphBytes: graphFile.length, stateRoots, dataRoots, urls: [services.contact.http] })
+  const bundleFor = (taskId: bigint, stateRoots: readonly Hex[]): Bundle => ({
+    taskId: String(taskId),
+    graphRoot: toHex(tensorRoot(graphFile)),
+    graphBytes: graphFile.length,
+    stateRoots,
+    dataRoots,
+    urls: [services.contact.http],
+  })
 
   const take = (slicesLeft: number): { offer: SignedOffer; escrowWei: bigint } => {
     const offer = queue.shift()
     if (!offer) throw new TaskError('No offer is left for this task.\nLook at the market with: bitloom offers')
     const escrowWei = escrowFor(spec, termsFor(spec, offer.offer), slicesLeft)
-    if (submission.budgetWei !== undefined && escrowWei > submission.budgetWei) throw new TaskError(`The cheapest offer left needs an escrow of ${escrowWei} wei; the budget is ${submission.budgetWei} wei.\nRaise --budget or train fewer steps.`)
+    if (submission.budgetWei !== undefined && escrowWei > submission.budgetWei)
+      throw new TaskError(
+        `The cheapest offer left needs an escrow of ${escrowWei} wei; the budget is ${submission.budgetWei} wei.\nRaise --budget or train fewer steps.`,
+      )
     return { offer, escrowWei }
   }
   const solvers: Address[] = []
@@ -102,7 +131,10 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
       const { args } = event
       if (args.taskId === taskId && event.name === 'Claimed') claims.add(String(args.claimId))
       if (event.name === 'Challenged' && claims.has(String(args.claimId))) games.add(String(args.gameId))
-      const about = args.taskId === taskId || (args.claimId !== undefined && claims.has(String(args.claimId))) || (args.gameId !== undefined && games.has(String(args.gameId)))
+      const about =
+        args.taskId === taskId ||
+        (args.claimId !== undefined && claims.has(String(args.claimId))) ||
+        (args.gameId !== undefined && games.has(String(args.gameId)))
       if (about) fresh.push(event)
     }
   })
@@ -121,7 +153,9 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
       }
       await new Promise((resolve) => setTimeout(resolve, PROGRESS_MS))
     }
-    throw new TaskError(`Slice ${slice} was accepted, but neither its solver nor its verifiers serve its state ${endState}.\nStart the task again, or ask a verifier's operator for it.`)
+    throw new TaskError(
+      `Slice ${slice} was accepted, but neither its solver nor its verifiers serve its state ${endState}.\nStart the task again, or ask a verifier's operator for it.`,
+    )
   }
 
   let lastState: Data[] | undefined
@@ -131,7 +165,14 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
     try {
       const { offer, escrowWei } = take(spec.slices - task.accepted)
       const handed = await handOnTask(bitloom, taskId, spec, task.accepted, termsFor(spec, offer.offer), offer)
-      report({ type: 'handed-on', taskId, solver: offer.offer.solver, fromSlice: task.accepted, escrowWei, transaction: handed.transactionHash })
+      report({
+        type: 'handed-on',
+        taskId,
+        solver: offer.offer.solver,
+        fromSlice: task.accepted,
+        escrowWei,
+        transaction: handed.transactionHash,
+      })
       await introduce(taskId, offer, checkpoints.manifest(task.state)!)
     } catch (error) {
       if (!(error instanceof TaskError)) throw error
@@ -142,7 +183,10 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
 
   const steps = stepsOf(spec)
   for (;;) {
-    if (submission.signal?.aborted) throw new TaskError(`Stopped watching task ${taskId}; it goes on without us, and its money is safe.\nSee it again with: bitloom task show ${taskId}`)
+    if (submission.signal?.aborted)
+      throw new TaskError(
+        `Stopped watching task ${taskId}; it goes on without us, and its money is safe.\nSee it again with: bitloom task show ${taskId}`,
+      )
     for (const event of fresh.splice(0)) {
       ours.push(event)
       report({ type: 'chain', event })
@@ -164,10 +208,16 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
       if (!(error instanceof RevertError)) throw error
     }
     if (peer && task.status === 'running') {
-      const reply = await services.peers.request<{ step: number; loss: number }>(peer, 'progress', { id: String(taskId) }, { timeoutMs: 2_000 })
+      const reply = await services.peers.request<{ step: number; loss: number }>(
+        peer,
+        'progress',
+        { id: String(taskId) },
+        { timeoutMs: 2_000 },
+      )
       const said = reply.ok ? reply.value : undefined
       // a stranger's word, for the eye only: what counts is on chain
-      if (said && Number.isInteger(said.step) && typeof said.loss === 'number') report({ type: 'progress', step: Math.min(steps, said.step), steps, loss: said.loss })
+      if (said && Number.isInteger(said.step) && typeof said.loss === 'number')
+        report({ type: 'progress', step: Math.min(steps, said.step), steps, loss: said.loss })
     }
     await new Promise((resolve) => setTimeout(resolve, PROGRESS_MS))
   }
@@ -176,4 +226,3 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
 export class TaskError extends Error {
   override name = 'node.TaskError'
 }
-

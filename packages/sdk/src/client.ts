@@ -1,7 +1,24 @@
 // A connection to one network: its chain, its contracts, and (with a key) the right to send transactions.
 
 import * as artefacts from '@bitloom/contracts'
-import { type Abi, type Address, BaseError, ContractFunctionRevertedError, createPublicClient, createWalletClient, defineChain, type Hash, type Hex, http, HttpRequestError, type LocalAccount, type PublicClient, TimeoutError, type TransactionReceipt } from 'viem'
+import {
+  type Abi,
+  type Address,
+  BaseError,
+  ContractFunctionRevertedError,
+  createPublicClient,
+  createWalletClient,
+  defineChain,
+  type Hash,
+  type Hex,
+  HttpRequestError,
+  http,
+  type LocalAccount,
+  type PublicClient,
+  TimeoutError,
+  type TransactionReceipt,
+  type Transport,
+} from 'viem'
 
 /** The contracts of a network, by their Solidity names. */
 export type ContractName = 'TestToken' | 'Stake' | 'Market' | 'Audit' | 'Dispute' | 'Arbiter'
@@ -31,7 +48,9 @@ export type Bitloom = {
 }
 
 const abiOf = (contract: ContractName): Abi => (artefacts as unknown as Record<string, { abi: Abi }>)[contract]!.abi
-const ERRORS = (['TestToken', 'Stake', 'Market', 'Audit', 'Dispute', 'Arbiter'] as const).flatMap((c) => abiOf(c).filter((item) => item.type === 'error'))
+const ERRORS = (['TestToken', 'Stake', 'Market', 'Audit', 'Dispute', 'Arbiter'] as const).flatMap((c) =>
+  abiOf(c).filter((item) => item.type === 'error'),
+)
 const withAllErrors = new Map<ContractName, Abi>()
 
 /** A contract's ABI with every contract's errors, since one reverts with another's. */
@@ -44,12 +63,41 @@ export function fullAbi(contract: ContractName): Abi {
 }
 
 export const chainOf = (network: Pick<Network, 'chainId' | 'rpcUrl'>) =>
-  defineChain({ id: network.chainId, name: `chain ${network.chainId}`, nativeCurrency: { name: 'Ether', symbol: 'ETH', decimals: 18 }, rpcUrls: { default: { http: [network.rpcUrl] } } })
+  defineChain({
+    id: network.chainId,
+    name: `chain ${network.chainId}`,
+    nativeCurrency: { name: 'Ether', symbol: 'ETH', decimals: 18 },
+    rpcUrls: { default: { http: [network.rpcUrl] } },
+  })
 
 /** How long one request may take, and how often it is tried again before the chain counts as down. */
 const REQUEST = { timeout: 10_000, retryCount: 2, retryDelay: 100 }
 const POLL_MS = 25
 const RECEIPT_TIMEOUT_MS = 30_000
+
+/** Tries of a read that lost a race against the next block. */
+const RACES = 8
+
+/**
+ * HTTP that survives a race of pruned chains: "latest" is resolved, a block arrives, and the state that was just the latest is gone. Asking again is always right,
+ * since such a call has changed nothing.
+ */
+function patientHttp(url: string): Transport {
+  const inner = http(url, REQUEST)
+  return (options) => {
+    const transport = inner(options)
+    const request = async (...args: Parameters<typeof transport.request>): Promise<unknown> => {
+      for (let race = 1; ; race++) {
+        try {
+          return await transport.request(...args)
+        } catch (error) {
+          if (race === RACES || !String((error as { details?: unknown }).details ?? error).includes('BlockOutOfRange')) throw error
+        }
+      }
+    }
+    return { ...transport, request: request as typeof transport.request }
+  }
+}
 
 /**
  * Connects to a network.
@@ -57,11 +105,14 @@ const RECEIPT_TIMEOUT_MS = 30_000
  */
 export async function connect(network: Network, account?: LocalAccount): Promise<Bitloom> {
   const chain = chainOf(network)
-  const transport = http(network.rpcUrl, REQUEST)
+  const transport = patientHttp(network.rpcUrl)
   const publicClient = createPublicClient({ chain, transport, pollingInterval: POLL_MS, cacheTime: 0 }) as PublicClient
   const walletClient = account ? createWalletClient({ chain, transport, account }) : undefined
   const served = await explained('eth_chainId', () => publicClient.getChainId())
-  if (served !== network.chainId) throw new WrongChainError(`${network.rpcUrl} serves chain ${served}; this network is on chain ${network.chainId}.\nGive the RPC address of the right chain with --rpc.`)
+  if (served !== network.chainId)
+    throw new WrongChainError(
+      `${network.rpcUrl} serves chain ${served}; this network is on chain ${network.chainId}.\nGive the RPC address of the right chain with --rpc.`,
+    )
   let queue: Promise<unknown> = Promise.resolve()
 
   const sendNow = async (contract: ContractName, functionName: string, args: readonly unknown[]): Promise<TransactionReceipt> => {
@@ -84,7 +135,10 @@ export async function connect(network: Network, account?: LocalAccount): Promise
     network,
     account,
     chain: publicClient,
-    read: (contract, functionName, args = []) => explained(functionName, () => publicClient.readContract({ address: network.contracts[contract], abi: fullAbi(contract), functionName, args } as never)),
+    read: (contract, functionName, args = []) =>
+      explained(functionName, () =>
+        publicClient.readContract({ address: network.contracts[contract], abi: fullAbi(contract), functionName, args } as never),
+      ),
     send: (contract, functionName, args = []) => {
       const sent = queue.then(() => sendNow(contract, functionName, args))
       queue = sent.catch(() => undefined)
@@ -100,8 +154,18 @@ export async function explained<T>(what: string, call: () => Promise<T>): Promis
   } catch (error) {
     if (!(error instanceof BaseError)) throw error
     const reverted = error.walk((e) => e instanceof ContractFunctionRevertedError) as ContractFunctionRevertedError | null
-    if (reverted) throw new RevertError(what, reverted.data?.errorName ?? reverted.reason ?? reverted.signature ?? 'unknown', reverted.data?.args ?? [], error)
-    if (error.walk((e) => e instanceof HttpRequestError || e instanceof TimeoutError)) throw new RpcDownError(`${what}: the chain does not answer (${error.shortMessage}).\nIs it running? The node tries again by itself; a client can be started again.`, { cause: error })
+    if (reverted)
+      throw new RevertError(
+        what,
+        reverted.data?.errorName ?? reverted.reason ?? reverted.signature ?? 'unknown',
+        reverted.data?.args ?? [],
+        error,
+      )
+    if (error.walk((e) => e instanceof HttpRequestError || e instanceof TimeoutError))
+      throw new RpcDownError(
+        `${what}: the chain does not answer (${error.shortMessage}).\nIs it running? The node tries again by itself; a client can be started again.`,
+        { cause: error },
+      )
     throw error
   }
 }

@@ -16,7 +16,9 @@ export async function deploy(rpcUrl: string, chainId: number, account: LocalAcco
   const reader = createPublicClient({ chain, transport: http(rpcUrl), pollingInterval: POLL_MS, cacheTime: 0 })
   const writer = createWalletClient({ chain, transport: http(rpcUrl), account })
   const nonce = await explained('deploy', () => reader.getTransactionCount({ address: account.address }))
-  const contracts = Object.fromEntries(ORDER.map((name, i) => [name, getContractAddress({ from: account.address, nonce: BigInt(nonce + i) })])) as Record<ContractName, Address>
+  const contracts = Object.fromEntries(
+    ORDER.map((name, i) => [name, getContractAddress({ from: account.address, nonce: BigInt(nonce + i) })]),
+  ) as Record<ContractName, Address>
   const args: Record<(typeof ORDER)[number], readonly Address[]> = {
     TestToken: [],
     Stake: [contracts.TestToken, contracts.Market, contracts.Audit, contracts.Dispute],
@@ -28,10 +30,14 @@ export async function deploy(rpcUrl: string, chainId: number, account: LocalAcco
   let fromBlock = 0
   for (const [i, name] of ORDER.entries()) {
     const { abi, bytecode } = (artefacts as unknown as Record<string, { abi: Abi; bytecode: Hex }>)[name]!
-    const hash = await explained(`deploy ${name}`, () => writer.deployContract({ abi, bytecode, args: args[name] as never, nonce: nonce + i }))
+    const hash = await explained(`deploy ${name}`, () =>
+      writer.deployContract({ abi, bytecode, args: args[name] as never, nonce: nonce + i }),
+    )
     const receipt = await reader.waitForTransactionReceipt({ hash, pollingInterval: POLL_MS })
     if (receipt.status !== 'success' || receipt.contractAddress?.toLowerCase() !== contracts[name].toLowerCase())
-      throw new DeployError(`${name} came to ${receipt.contractAddress ?? 'nowhere'} instead of ${contracts[name]}.\nDeploy from an account that sends nothing else meanwhile.`)
+      throw new DeployError(
+        `${name} came to ${receipt.contractAddress ?? 'nowhere'} instead of ${contracts[name]}.\nDeploy from an account that sends nothing else meanwhile.`,
+      )
     if (i === 0) fromBlock = Number(receipt.blockNumber)
   }
   return { chainId, rpcUrl, contracts, fromBlock, bootstrap: [] }

@@ -31,12 +31,24 @@ export async function readEvents(bitloom: Bitloom, from: bigint): Promise<{ read
     for (const log of logs) {
       const contract = byAddress.get(log.address.toLowerCase())
       if (!contract) continue
-      const [event] = parseEventLogs({ abi: fullAbi(contract), logs: [log] }) as unknown as { eventName: string; args: Record<string, unknown> }[]
-      if (event) events.push({ contract, name: event.eventName, args: event.args, blockNumber: log.blockNumber, transactionHash: log.transactionHash, logIndex: log.logIndex })
+      const [event] = parseEventLogs({ abi: fullAbi(contract), logs: [log] }) as unknown as {
+        eventName: string
+        args: Record<string, unknown>
+      }[]
+      if (event)
+        events.push({
+          contract,
+          name: event.eventName,
+          args: event.args,
+          blockNumber: log.blockNumber,
+          transactionHash: log.transactionHash,
+          logIndex: log.logIndex,
+        })
     }
   }
   return { events, next: from > latest + 1n ? from : latest + 1n }
 }
 
 /** The chain's own time, in unix seconds: what every deadline is measured by. */
-export const chainTime = async (bitloom: Bitloom): Promise<number> => Number((await explained('eth_getBlock', () => bitloom.chain.getBlock())).timestamp)
+export const chainTime = async (bitloom: Bitloom): Promise<number> =>
+  Number((await explained('eth_getBlock', () => bitloom.chain.getBlock())).timestamp)

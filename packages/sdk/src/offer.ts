@@ -43,7 +43,12 @@ const OFFER_TYPES = {
 } as const
 
 const typed = ({ chainId, market }: MarketId, offer: Offer) =>
-  ({ domain: { name: 'Bitloom', version: '1', chainId, verifyingContract: market }, types: OFFER_TYPES, primaryType: 'Offer', message: offer }) as const
+  ({
+    domain: { name: 'Bitloom', version: '1', chainId, verifyingContract: market },
+    types: OFFER_TYPES,
+    primaryType: 'Offer',
+    message: offer,
+  }) as const
 
 /** The EIP-712 digest that a provider signs and Market.sol counts capacity by. */
 export const offerHash = (id: MarketId, offer: Offer): Hex => hashTypedData(typed(id, offer))
@@ -60,15 +65,18 @@ export async function verifyOffer(message: unknown, id: MarketId, nowSeconds: nu
     const { offer: raw, signature } = message as { offer: Record<string, unknown>; signature: unknown }
     const whole = (name: string, max: bigint): bigint => {
       const text = raw[name]
-      if (typeof text !== 'string' || !/^\d{1,78}$/.test(text) || BigInt(text) > max) throw new TypeError(`${name} is no decimal string of at most ${max}`)
+      if (typeof text !== 'string' || !/^\d{1,78}$/.test(text) || BigInt(text) > max)
+        throw new TypeError(`${name} is no decimal string of at most ${max}`)
       return BigInt(text)
     }
     const hex = (name: string, value: unknown, bytes: number): Hex => {
-      if (typeof value !== 'string' || !new RegExp(`^0x[0-9a-fA-F]{${2 * bytes}}$`).test(value)) throw new TypeError(`${name} is no ${bytes} bytes of hex`)
+      if (typeof value !== 'string' || !new RegExp(`^0x[0-9a-fA-F]{${2 * bytes}}$`).test(value))
+        throw new TypeError(`${name} is no ${bytes} bytes of hex`)
       return value as Hex
     }
     const contact = raw.contact
-    if (typeof contact !== 'string' || contact.length > MAX_CONTACT || !/^[\x20-\x7e]*$/.test(contact)) throw new TypeError(`contact is no line of at most ${MAX_CONTACT} ASCII characters`)
+    if (typeof contact !== 'string' || contact.length > MAX_CONTACT || !/^[\x20-\x7e]*$/.test(contact))
+      throw new TypeError(`contact is no line of at most ${MAX_CONTACT} ASCII characters`)
     const U64 = 2n ** 64n - 1n
     const offer: Offer = {
       solver: hex('solver', raw.solver, 20),
@@ -103,6 +111,18 @@ export type Wanted = { readonly memoryBytes: number; readonly assurance: number;
 export function rankOffers(offers: readonly SignedOffer[], wanted: Wanted): SignedOffer[] {
   const excluded = new Set((wanted.exclude ?? []).map((a) => a.toLowerCase()))
   return offers
-    .filter(({ offer }) => offer.memoryBytes >= BigInt(wanted.memoryBytes) && offer.minAssurance <= wanted.assurance && offer.capacity > 0 && !excluded.has(offer.solver.toLowerCase()))
-    .sort((a, b) => (a.offer.weiPerTeraop < b.offer.weiPerTeraop ? -1 : a.offer.weiPerTeraop > b.offer.weiPerTeraop ? 1 : Number(b.offer.operationsPerSecond - a.offer.operationsPerSecond)))
+    .filter(
+      ({ offer }) =>
+        offer.memoryBytes >= BigInt(wanted.memoryBytes) &&
+        offer.minAssurance <= wanted.assurance &&
+        offer.capacity > 0 &&
+        !excluded.has(offer.solver.toLowerCase()),
+    )
+    .sort((a, b) =>
+      a.offer.weiPerTeraop < b.offer.weiPerTeraop
+        ? -1
+        : a.offer.weiPerTeraop > b.offer.weiPerTeraop
+          ? 1
+          : Number(b.offer.operationsPerSecond - a.offer.operationsPerSecond),
+    )
 }

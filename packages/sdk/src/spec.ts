@@ -47,10 +47,21 @@ export type Plan = {
   readonly windows: Windows
 }
 
-export type Windows = Pick<Spec, 'confirmSeconds' | 'sliceSeconds' | 'sealSeconds' | 'discloseSeconds' | 'revealSeconds' | 'challengeSeconds' | 'clockSeconds'>
+export type Windows = Pick<
+  Spec,
+  'confirmSeconds' | 'sliceSeconds' | 'sealSeconds' | 'discloseSeconds' | 'revealSeconds' | 'challengeSeconds' | 'clockSeconds'
+>
 
 /** Windows for a development chain on one machine: everyone answers within seconds; generous where a busy machine may stall. */
-export const LOCAL_WINDOWS: Windows = { confirmSeconds: 60, sliceSeconds: 180, sealSeconds: 90, discloseSeconds: 60, revealSeconds: 60, challengeSeconds: 1, clockSeconds: 120 }
+export const LOCAL_WINDOWS: Windows = {
+  confirmSeconds: 60,
+  sliceSeconds: 180,
+  sealSeconds: 90,
+  discloseSeconds: 60,
+  revealSeconds: 60,
+  challengeSeconds: 1,
+  clockSeconds: 120,
+}
 
 /** Slices' worth of price that a solver's bond holds: with k = 1 segment checked, a cheat's gain is below its loss from one slice on (docs/protocol.md §5). */
 export const BOND_SLICES = 4n
@@ -60,7 +71,8 @@ export const AUDIT_MARKUP = 2n
 export const PROBATION = 2
 const TERA = 10n ** 12n
 
-export const stepsOf = (spec: Pick<Spec, 'stepsPerCheckpoint' | 'checkpointsPerSlice' | 'slices'>): number => spec.stepsPerCheckpoint * spec.checkpointsPerSlice * spec.slices
+export const stepsOf = (spec: Pick<Spec, 'stepsPerCheckpoint' | 'checkpointsPerSlice' | 'slices'>): number =>
+  spec.stepsPerCheckpoint * spec.checkpointsPerSlice * spec.slices
 
 /** The roots of `tensors`, one a slot. */
 export const rootsOf = (tensors: readonly Data[]): Uint8Array[] => tensors.map((t) => tensorRoot(toBytes(t)))
@@ -132,7 +144,8 @@ export function specLie(spec: Spec, graph: Graph): string | undefined {
     probe: graph.probe,
     operationsPerStep: costOf(graph).operations,
   }
-  for (const [field, value] of Object.entries(truth)) if (spec[field as keyof Spec] !== value) return `${field} is ${spec[field as keyof Spec]}, the graph says ${value}`
+  for (const [field, value] of Object.entries(truth))
+    if (spec[field as keyof Spec] !== value) return `${field} is ${spec[field as keyof Spec]}, the graph says ${value}`
   return undefined
 }
 
@@ -143,7 +156,11 @@ export const priceWei = (weiPerTeraop: bigint, operations: bigint): bigint => (w
 export function termsFor(spec: Spec, offer: Pick<Offer, 'weiPerTeraop'>): Terms {
   const segment = spec.operationsPerStep * BigInt(spec.stepsPerCheckpoint)
   const slicePriceWei = priceWei(offer.weiPerTeraop, segment * BigInt(spec.checkpointsPerSlice))
-  return { slicePriceWei, auditFeeWei: spec.assurance === ASSURANCE.none ? 0n : AUDIT_MARKUP * priceWei(offer.weiPerTeraop, segment), bondWei: BOND_SLICES * slicePriceWei }
+  return {
+    slicePriceWei,
+    auditFeeWei: spec.assurance === ASSURANCE.none ? 0n : AUDIT_MARKUP * priceWei(offer.weiPerTeraop, segment),
+    bondWei: BOND_SLICES * slicePriceWei,
+  }
 }
 
 /** What a submitter is told before paying. Chances are for a cheat on a single step of one slice. */
@@ -162,20 +179,25 @@ export type Quote = {
 }
 
 /** Segments of a slice that are audited, by the solver's number of slices accepted before. */
-export function auditedSegments(spec: Pick<Spec, 'assurance' | 'checkpointsPerSlice' | 'verifiers' | 'segments'>, acceptedBefore: number): number {
+export function auditedSegments(
+  spec: Pick<Spec, 'assurance' | 'checkpointsPerSlice' | 'verifiers' | 'segments'>,
+  acceptedBefore: number,
+): number {
   if (spec.assurance === ASSURANCE.none) return 0
   if (spec.assurance === ASSURANCE.full || acceptedBefore < PROBATION) return spec.checkpointsPerSlice
   return Math.min(spec.checkpointsPerSlice, Math.max(1, spec.verifiers * spec.segments))
 }
 
 /** The escrow of `slices` slices under `terms`. */
-export const escrowFor = (spec: Spec, terms: Terms, slices: number = spec.slices): bigint => BigInt(slices) * (terms.slicePriceWei + BigInt(spec.checkpointsPerSlice) * terms.auditFeeWei)
+export const escrowFor = (spec: Spec, terms: Terms, slices: number = spec.slices): bigint =>
+  BigInt(slices) * (terms.slicePriceWei + BigInt(spec.checkpointsPerSlice) * terms.auditFeeWei)
 
 /** Everything a submitter should know about training `spec` under `offer`. */
 export function quoteFor(spec: Spec, graph: Graph, offer: Offer, acceptedBefore = 0): Quote {
   const terms = termsFor(spec, offer)
   let expectedWei = 0n
-  for (let slice = 0; slice < spec.slices; slice++) expectedWei += terms.slicePriceWei + BigInt(auditedSegments(spec, acceptedBefore + slice)) * terms.auditFeeWei
+  for (let slice = 0; slice < spec.slices; slice++)
+    expectedWei += terms.slicePriceWei + BigInt(auditedSegments(spec, acceptedBefore + slice)) * terms.auditFeeWei
   const steps = stepsOf(spec)
   return {
     operations: spec.operationsPerStep * BigInt(steps),

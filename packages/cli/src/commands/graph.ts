@@ -3,8 +3,8 @@
 import { readFileSync } from 'node:fs'
 import { costOf, graphId, printDot, printGraph, toHex, verifyGraph } from '@bitloom/graph'
 import { type Command, RefusedError, UsageError } from '../command.ts'
-import { big } from '../render.ts'
 import { recipeJob } from '../recipes.ts'
+import { big } from '../render.ts'
 
 export const command: Command = {
   name: 'graph',
@@ -21,7 +21,9 @@ export const command: Command = {
     const graph = await graphOf(what)
     const cost = costOf(graph)
     if (call.flag('json')) {
-      process.stdout.write(`${JSON.stringify({ id: toHex(graphId(graph)), ...graph, cost }, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}\n`)
+      process.stdout.write(
+        `${JSON.stringify({ id: toHex(graphId(graph)), ...graph, cost }, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}\n`,
+      )
       return
     }
     if (call.flag('dot')) {

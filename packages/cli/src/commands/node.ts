@@ -1,11 +1,11 @@
 // `bitloom node start`: a node with its roles, until it is stopped. `node status`: what it is worth.
 
-import { deposit, freeOf, getRecord, lockedOf, seatPriceWei, takeSeats, tokensOf, connect } from '@bitloom/sdk'
-import { type CheatPlan, loadKey, type NodeOptions, openStore, resolvePassword, type RoleName, startNode, keyAddress } from '@bitloom/node'
-import { measureThroughput } from '@bitloom/node/throughput'
-import { wasm } from '@bitloom/engine'
-import { parseEther } from 'viem'
 import { join } from 'node:path'
+import { wasm } from '@bitloom/engine'
+import { type CheatPlan, keyAddress, loadKey, type NodeOptions, openStore, type RoleName, resolvePassword, startNode } from '@bitloom/node'
+import { measureThroughput } from '@bitloom/node/throughput'
+import { connect, deposit, freeOf, getRecord, lockedOf, seatPriceWei, takeSeats, tokensOf } from '@bitloom/sdk'
+import { parseEther } from 'viem'
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
 import { HOME_OPTION, homeOf, keyPath, networkPath, readNetwork } from '../home.ts'
 import { big, dim, money, table } from '../render.ts'
@@ -20,7 +20,7 @@ export const command: Command = {
     ...HOME_OPTION,
     network: { type: 'string', value: 'FILE', help: 'the network’s addresses (HOME/network.json)' },
     role: { type: 'string', value: 'ROLES', help: 'solver, verifier, whistleblower; several with commas', default: 'solver' },
-    price: { type: 'string', value: 'BLT', help: 'a solver’s price of 10^12 operations', default: '0.01' },
+    price: { type: 'string', value: 'BLT', help: 'a solver’s price of 10^12 operations', default: '100' },
     capacity: { type: 'string', value: 'N', help: 'tasks at a time', default: '1' },
     memory: { type: 'string', value: 'MB', help: 'memory a task may use', default: '2048' },
     deposit: { type: 'string', value: 'BLT', help: 'bring this much into the stake first, where less is there' },
@@ -55,8 +55,16 @@ async function start(call: Call): Promise<number> {
   const key = loadKey(keyPath(home), resolvePassword(file === undefined ? {} : { file }))
   const json = call.flag('json')
   const log = (event: string, values: Readonly<Record<string, unknown>> = {}): void => {
-    if (json) process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), event, ...values }, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}\n`)
-    else process.stderr.write(`${dim(new Date().toISOString().slice(11, 19))} ${event} ${Object.entries(values).map(([k, v]) => `${dim(k)} ${v}`).join(' ')}\n`)
+    if (json)
+      process.stdout.write(
+        `${JSON.stringify({ time: new Date().toISOString(), event, ...values }, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}\n`,
+      )
+    else
+      process.stderr.write(
+        `${dim(new Date().toISOString().slice(11, 19))} ${event} ${Object.entries(values)
+          .map(([k, v]) => `${dim(k)} ${v}`)
+          .join(' ')}\n`,
+      )
   }
   const memory = call.number('memory', { min: 1, max: 4096, whole: true })!
   const seats = call.number('seats', { min: 0, max: 64, whole: true })!
@@ -71,7 +79,10 @@ async function start(call: Call): Promise<number> {
   const [free, tokens] = await Promise.all([freeOf(bitloom, key.address), tokensOf(bitloom, key.address)])
   const need = wanted + (seated ? 0n : seatWei)
   if (free < need) {
-    if (tokens < need - free) throw new RefusedError(`This node needs ${money(need)} in its stake; it has ${money(free)} there and ${money(tokens)} in its wallet.\nOn a development chain: bitloom wallet fund`)
+    if (tokens < need - free)
+      throw new RefusedError(
+        `This node needs ${money(need)} in its stake; it has ${money(free)} there and ${money(tokens)} in its wallet.\nOn a development chain: bitloom wallet fund`,
+      )
     await deposit(bitloom, need - free)
   }
   if (!seated && seatWei > 0n) {
@@ -90,7 +101,16 @@ async function start(call: Call): Promise<number> {
     roles,
     memoryBytes: memory * 2 ** 20,
     ...(cheat ? { cheat } : {}),
-    ...(roles.includes('solver') ? { price: { weiPerTeraop: ether(call, 'price')!, capacity: call.number('capacity', { min: 1, max: 1000, whole: true })!, minAssurance: 0, operationsPerSecond: measureThroughput(wasm) } } : {}),
+    ...(roles.includes('solver')
+      ? {
+          price: {
+            weiPerTeraop: ether(call, 'price')!,
+            capacity: call.number('capacity', { min: 1, max: 1000, whole: true })!,
+            minAssurance: 0,
+            operationsPerSecond: measureThroughput(wasm),
+          },
+        }
+      : {}),
   }
   const node = await startNode(options)
   log('ready', { address: key.address, roles: roles.join(','), ...node.services.contact })
@@ -108,8 +128,30 @@ async function status(call: Call): Promise<number> {
   const address = keyAddress(keyPath(home))
   if (!address) throw new RefusedError(`There is no key in ${home}.\nMake one with: bitloom wallet new`)
   const bitloom = await connect(network)
-  const [free, locked, tokens, record] = await Promise.all([freeOf(bitloom, address), lockedOf(bitloom, address), tokensOf(bitloom, address), getRecord(bitloom, address)])
-  if (call.flag('json')) process.stdout.write(`${JSON.stringify({ address, freeWei: String(free), lockedWei: String(locked), tokensWei: String(tokens), record })}\n`)
-  else process.stdout.write(`${table(['', '>'], [['address', address], ['free', money(free)], ['bonded', money(locked)], ['in the wallet', money(tokens)], ['slices accepted', big(record.accepted)], ['convictions', big(record.convictions)], ['deadlines missed', big(record.missed)]])}\n`)
+  const [free, locked, tokens, record] = await Promise.all([
+    freeOf(bitloom, address),
+    lockedOf(bitloom, address),
+    tokensOf(bitloom, address),
+    getRecord(bitloom, address),
+  ])
+  if (call.flag('json'))
+    process.stdout.write(
+      `${JSON.stringify({ address, freeWei: String(free), lockedWei: String(locked), tokensWei: String(tokens), record })}\n`,
+    )
+  else
+    process.stdout.write(
+      `${table(
+        ['', '>'],
+        [
+          ['address', address],
+          ['free', money(free)],
+          ['bonded', money(locked)],
+          ['in the wallet', money(tokens)],
+          ['slices accepted', big(record.accepted)],
+          ['convictions', big(record.convictions)],
+          ['deadlines missed', big(record.missed)],
+        ],
+      )}\n`,
+    )
   return 0
 }

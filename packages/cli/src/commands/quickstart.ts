@@ -27,7 +27,7 @@ export const command: Command = {
 }
 
 /** Prices per 10^12 operations: the cheat is cheaper, so that it is taken first. */
-const [CHEAP, FAIR] = ['0.008', '0.01']
+const [CHEAP, FAIR] = ['80', '100']
 const VERIFIERS = 3
 /** The cheat is honest for one slice, which is paid, and lies in the next: so the task is handed on from a checkpoint that was accepted. */
 const LIE_IN_SLICE = '1'
@@ -60,7 +60,8 @@ async function quickstart(call: Call): Promise<number> {
   const slices = String(call.number('slices', { min: 1, max: 1000, whole: true }))
   const honestOnly = call.flag('honest-only')
   const cheat = call.flag('cheat') && !honestOnly
-  if (cheat && Number(slices) < 3) throw new RefusedError('The cheat lies in its second slice and somebody must finish: give --slices 3 or more, or --no-cheat.')
+  if (cheat && Number(slices) < 3)
+    throw new RefusedError('The cheat lies in its second slice and somebody must finish: give --slices 3 or more, or --no-cheat.')
   const say = (text: string): void => void process.stderr.write(`${text}\n`)
   // a network of its own each time: what an earlier run left is of no use to this one
   const dir = join(out, 'network')
@@ -74,13 +75,20 @@ async function quickstart(call: Call): Promise<number> {
     log.push(JSON.stringify(line))
     if (line.event === 'stopped') readings.set(line.node, line.readings as Readings)
     if (line.event === 'cheating') say(dim(`  (behind the scenes: ${line.node} has just altered one element of one weight)`))
-    if (line.event === 'tick-failed' || line.event === 'training-failed' || line.event === 'check-failed' || line.event === 'chain-down') say(red(`  ${line.node}: ${line.event} ${line.error}`))
+    if (line.event === 'tick-failed' || line.event === 'training-failed' || line.event === 'check-failed' || line.event === 'chain-down')
+      say(red(`  ${line.node}: ${line.event} ${line.error}`))
   }
-  const solver = (name: string, price: string, more: readonly string[] = []): NodePlan => ({ name, args: ['--role', 'solver', '--price', price, '--deposit', '1000', ...more] })
+  const solver = (name: string, price: string, more: readonly string[] = []): NodePlan => ({
+    name,
+    args: ['--role', 'solver', '--price', price, '--deposit', '1000', ...more],
+  })
   const nodes: NodePlan[] = [
     solver('solver-1', FAIR),
     ...(honestOnly ? [] : [solver('solver-2', CHEAP, cheat ? ['--cheat', LIE_IN_SLICE] : [])]),
-    ...Array.from({ length: VERIFIERS }, (_, i): NodePlan => ({ name: `verifier-${i + 1}`, args: ['--role', 'verifier', '--deposit', '100'] })),
+    ...Array.from(
+      { length: VERIFIERS },
+      (_, i): NodePlan => ({ name: `verifier-${i + 1}`, args: ['--role', 'verifier', '--deposit', '100'] }),
+    ),
   ]
   const embedded = await startEmbedded({ dir, command: [process.execPath, MAIN], nodes, onLine })
   let trained: TrainResult
@@ -89,7 +97,24 @@ async function quickstart(call: Call): Promise<number> {
     const home = join(dir, 'submitter')
     await embedded.fund(home)
     trained = await child<TrainResult>(
-      ['train', 'mnist', '--home', home, '--network', embedded.networkFile, '--seed', seed, '--slices', slices, '--offers', honestOnly ? '1' : '2', '--yes', '--json', '--out', out],
+      [
+        'train',
+        'mnist',
+        '--home',
+        home,
+        '--network',
+        embedded.networkFile,
+        '--seed',
+        seed,
+        '--slices',
+        slices,
+        '--offers',
+        honestOnly ? '1' : '2',
+        '--yes',
+        '--json',
+        '--out',
+        out,
+      ],
       { BITLOOM_PASSWORD: embedded.password },
       'inherit',
     )
@@ -98,7 +123,11 @@ async function quickstart(call: Call): Promise<number> {
     writeFileAtomic(join(out, 'nodes.log'), `${log.join('\n')}\n`)
   }
   say(`\n${bold('the same job here, alone')}  ${dim('bitloom train mnist --local')}`)
-  const local = await child<LocalResult>(['train', 'mnist', '--local', '--seed', seed, '--slices', slices, '--json', '--out', join(out, 'local')], {}, 'inherit')
+  const local = await child<LocalResult>(
+    ['train', 'mnist', '--local', '--seed', seed, '--slices', slices, '--json', '--out', join(out, 'local')],
+    {},
+    'inherit',
+  )
 
   const total = addReadings([...readings.values(), trained.readings])
   const computeMs = total.train.cpuMs + total.audit.cpuMs + total.dispute.cpuMs + total.hash.cpuMs
@@ -128,13 +157,25 @@ async function quickstart(call: Call): Promise<number> {
 
 function showNetwork(say: (text: string) => void, embedded: Embedded, started: number): void {
   say(`${green('●')} chain      anvil, block time 1 s, ${embedded.network.rpcUrl} ${dim(`process ${embedded.chain.pid}`)}`)
-  say(`${green('●')} contracts  ${Object.entries(embedded.network.contracts).map(([name, address]) => `${name} ${dim(short(address))}`).join('  ')}`)
+  say(
+    `${green('●')} contracts  ${Object.entries(embedded.network.contracts)
+      .map(([name, address]) => `${name} ${dim(short(address))}`)
+      .join('  ')}`,
+  )
   for (const node of embedded.nodes) say(`${green('●')} ${node.name.padEnd(10)} ${short(node.address)} ${dim(`process ${node.pid}`)}`)
   say(dim(`ready in ${seconds(performance.now() - started)}\n`))
 }
 
 type Shown = {
-  readonly summary: { readonly [key: string]: unknown; readonly accuracy: number; readonly seconds: number; readonly overheadTotal: number; readonly hashShare: number; readonly gasPerSlice: number; readonly gasDispute: number }
+  readonly summary: {
+    readonly [key: string]: unknown
+    readonly accuracy: number
+    readonly seconds: number
+    readonly overheadTotal: number
+    readonly hashShare: number
+    readonly gasPerSlice: number
+    readonly gasDispute: number
+  }
   readonly trained: TrainResult
   readonly local: LocalResult
   readonly total: Readings
@@ -151,11 +192,29 @@ function showSummary(say: (text: string) => void, { summary, trained, local, tot
       ['', ''],
       [
         ['model', `${bold(percent(trained.accuracy, 2))} of held-out digits right, after ${trained.steps} steps`],
-        ['same bits', same ? `${green('yes')}: network and local end in ${short(trained.root)}` : red(`NO: network ${trained.root}, local ${local.root}`)],
-        ['cheat', cheat ? (trained.cheatCaught ? `${green('caught')} in ${trained.disputeExchanges} exchanges (${trained.disputeTransactions} transactions, ${trained.disputeSeconds.toFixed(1)} s, ${big(trained.gasDispute)} gas); lost ${money(trained.cheatSlashedWei)}` : red('NOT caught')) : 'none took part'],
-        ['paid', `${money(trained.solversWei)} to solvers, ${money(trained.verifiersWei)} to verifiers; money in − money out = ${trained.conservationWei} wei`],
+        [
+          'same bits',
+          same
+            ? `${green('yes')}: network and local end in ${short(trained.root)}`
+            : red(`NO: network ${trained.root}, local ${local.root}`),
+        ],
+        [
+          'cheat',
+          cheat
+            ? trained.cheatCaught
+              ? `${green('caught')} in ${trained.disputeExchanges} exchanges (${trained.disputeTransactions} transactions, ${trained.disputeSeconds.toFixed(1)} s, ${big(trained.gasDispute)} gas); lost ${money(trained.cheatSlashedWei)}`
+              : red('NOT caught')
+            : 'none took part',
+        ],
+        [
+          'paid',
+          `${money(trained.solversWei)} to solvers, ${money(trained.verifiersWei)} to verifiers; money in − money out = ${trained.conservationWei} wei`,
+        ],
         ['gas', `${big(summary.gasPerSlice)} a slice on the happy path`],
-        ['compute', `everybody together ÷ local training = ${bold(summary.overheadTotal.toFixed(2))} ${dim(`(train ${cpu(total.train.cpuMs)}, audit ${cpu(total.audit.cpuMs)}, dispute ${cpu(total.dispute.cpuMs)}, hash ${cpu(total.hash.cpuMs)}; local ${cpu(local.trainCpuMs)}; CPU time)`)}`],
+        [
+          'compute',
+          `everybody together ÷ local training = ${bold(summary.overheadTotal.toFixed(2))} ${dim(`(train ${cpu(total.train.cpuMs)}, audit ${cpu(total.audit.cpuMs)}, dispute ${cpu(total.dispute.cpuMs)}, hash ${cpu(total.hash.cpuMs)}; local ${cpu(local.trainCpuMs)}; CPU time)`)}`,
+        ],
         ['hashing', percent(summary.hashShare)],
         ['time', `${seconds(1000 * summary.seconds)} in all, ${2 + nodes} processes`],
         ['files', `${out}: model.safetensors, model.onnx, loss.svg, loss.csv, receipt.json, summary.json`],
@@ -177,6 +236,10 @@ function child<T>(args: readonly string[], env: Readonly<Record<string, string>>
       if (line.type === 'result') result = line as T
     })
     process_.once('error', reject)
-    process_.once('close', (status) => (status === 0 && result ? resolve(result) : reject(new RefusedError(`bitloom ${args.slice(0, 2).join(' ')} ended with status ${status}.`))))
+    process_.once('close', (status) =>
+      status === 0 && result
+        ? resolve(result)
+        : reject(new RefusedError(`bitloom ${args.slice(0, 2).join(' ')} ended with status ${status}.`)),
+    )
   })
 }

@@ -6,11 +6,39 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { wasm } from '@bitloom/engine'
 import type { Data } from '@bitloom/graph'
+import { toHex } from '@bitloom/graph'
 import type { Job } from '@bitloom/model'
 import { sparkline } from '@bitloom/model/curve'
-import { engineStepper, loadKey, makeReceipt, type Progress, resolvePassword, runTask, startNode, trainLocal, writeFileAtomic } from '@bitloom/node'
-import { ASSURANCE, type Assurance, type Bitloom, escrowFor, freeOf, getRecord, LOCAL_WINDOWS, makeSpec, quoteFor, rankOffers, readLedger, rootsOf, type SignedOffer, type Spec, stepsOf, termsFor, tokensOf } from '@bitloom/sdk'
-import { toHex } from '@bitloom/graph'
+import {
+  engineStepper,
+  loadKey,
+  makeReceipt,
+  type Progress,
+  resolvePassword,
+  runTask,
+  startNode,
+  trainLocal,
+  writeFileAtomic,
+} from '@bitloom/node'
+import {
+  ASSURANCE,
+  type Assurance,
+  type Bitloom,
+  escrowFor,
+  freeOf,
+  getRecord,
+  LOCAL_WINDOWS,
+  makeSpec,
+  quoteFor,
+  rankOffers,
+  readLedger,
+  rootsOf,
+  type SignedOffer,
+  type Spec,
+  stepsOf,
+  termsFor,
+  tokensOf,
+} from '@bitloom/sdk'
 import { type LocalAccount, parseEther } from 'viem'
 import { writeArtefacts } from '../artefacts.ts'
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
@@ -48,7 +76,8 @@ export const command: Command = {
     const options = { seed, ...(slices === undefined ? {} : { slices }) }
     const job = await recipe.job(options)
     const emit = (type: string, values: object): void => {
-      if (call.flag('json')) process.stdout.write(`${JSON.stringify({ type, ...values }, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}\n`)
+      if (call.flag('json'))
+        process.stdout.write(`${JSON.stringify({ type, ...values }, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}\n`)
     }
     if (call.flag('local')) await local(call, recipe, job, emit)
     else await onNetwork(call, recipe, job, recipe.cut(options), emit)
@@ -58,7 +87,8 @@ export const command: Command = {
 type Emit = (type: string, values: object) => void
 
 /** A screen on stderr, or silence. */
-const screenFor = (call: Call) => (call.flag('quiet') ? { line: () => undefined, status: () => undefined, done: () => undefined } : openScreen())
+const screenFor = (call: Call) =>
+  call.flag('quiet') ? { line: () => undefined, status: () => undefined, done: () => undefined } : openScreen()
 
 function progressLine(step: number, steps: number, losses: readonly number[], started: number): string {
   const elapsed = performance.now() - started
@@ -82,7 +112,9 @@ async function local(call: Call, recipe: Recipe, job: Job, emit: Emit): Promise<
   screen.done()
   const judged = recipe.judge(job, run.state)
   const { paths } = writeArtefacts(call.text('out')!, recipe, job, run.state, run.root)
-  screen.line(`${green('✓')} ${job.steps} steps in ${seconds(run.wallMs)}; accuracy ${bold(percent(judged.accuracy, 2))} on ${judged.examples} held-out examples, loss ${judged.loss.toFixed(4)}`)
+  screen.line(
+    `${green('✓')} ${job.steps} steps in ${seconds(run.wallMs)}; accuracy ${bold(percent(judged.accuracy, 2))} on ${judged.examples} held-out examples, loss ${judged.loss.toFixed(4)}`,
+  )
   if (!call.flag('json')) process.stdout.write(`root ${run.root}\n${paths.join('\n')}\n`)
   emit('result', { root: run.root, steps: job.steps, ...judged, wallMs: run.wallMs, trainCpuMs: run.readings.train.cpuMs, files: paths })
 }
@@ -114,13 +146,29 @@ async function onNetwork(call: Call, recipe: Recipe, job: Job, cut: ReturnType<R
   // the submitter's node holds the task's contents until the task is over: a folder of its own for each run
   const dir = mkdtempSync(join(tmpdir(), 'bitloom-submitter-'))
   const logged: string[] = []
-  const node = await startNode({ network, account, dir, roles: [], memoryBytes: 2 ** 32, log: (event, values) => void logged.push(`${event} ${JSON.stringify(values, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}`) })
+  const node = await startNode({
+    network,
+    account,
+    dir,
+    roles: [],
+    memoryBytes: 2 ** 32,
+    log: (event, values) => void logged.push(`${event} ${JSON.stringify(values, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}`),
+  })
   const { bitloom } = node.services
   try {
     const stateRoots = rootsOf(job.state)
-    const spec = makeSpec(job.graph, stateRoots, rootsOf(job.data), { ...cut, assurance, verifiers: assurance === 'none' ? 0 : verifiers, segments: 1, windows: LOCAL_WINDOWS })
+    const spec = makeSpec(job.graph, stateRoots, rootsOf(job.data), {
+      ...cut,
+      assurance,
+      verifiers: assurance === 'none' ? 0 : verifiers,
+      segments: 1,
+      windows: LOCAL_WINDOWS,
+    })
     const offers = rankOffers(await gatherOffers(node.signedOffers, enough, wait), { memoryBytes: 2 ** 20, assurance: spec.assurance })
-    if (offers.length === 0) throw new RefusedError('No provider offers to train this.\nStart one with: bitloom node start --role solver, or wait for offers: bitloom offers')
+    if (offers.length === 0)
+      throw new RefusedError(
+        'No provider offers to train this.\nStart one with: bitloom node start --role solver, or wait for offers: bitloom offers',
+      )
     const quote = quoteFor(spec, job.graph, offers[0]!.offer, (await getRecord(bitloom, offers[0]!.offer.solver)).streak)
     emit('quote', { spec, quote, offers: offers.map((o) => o.offer) })
     await showQuote(screen.line, bitloom, recipe, job, spec, quote, offers)
@@ -134,10 +182,15 @@ async function onNetwork(call: Call, recipe: Recipe, job: Job, cut: ReturnType<R
     const report = (p: Progress): void => {
       emit(p.type, p)
       if (p.type === 'submitted') {
-        screen.line(`${bold('submitted')}  task ${p.taskId} to ${short(p.solver)}, ${money(p.escrowWei)} in escrow ${dim(p.transaction.slice(0, 18))}`)
+        screen.line(
+          `${bold('submitted')}  task ${p.taskId} to ${short(p.solver)}, ${money(p.escrowWei)} in escrow ${dim(p.transaction.slice(0, 18))}`,
+        )
         trainingStarted = performance.now()
       }
-      if (p.type === 'handed-on') screen.line(`${bold('handed on')}  to ${short(p.solver)} from slice ${p.fromSlice + 1}, the last accepted checkpoint; ${money(p.escrowWei)} in escrow`)
+      if (p.type === 'handed-on')
+        screen.line(
+          `${bold('handed on')}  to ${short(p.solver)} from slice ${p.fromSlice + 1}, the last accepted checkpoint; ${money(p.escrowWei)} in escrow`,
+        )
       if (p.type === 'progress') {
         losses.push(p.loss)
         screen.status(progressLine(p.step, steps, losses, trainingStarted))
@@ -155,7 +208,18 @@ async function onNetwork(call: Call, recipe: Recipe, job: Job, cut: ReturnType<R
     }
     const outcome = await runTask(node, { job, spec, offers, report, ...(budget === undefined ? {} : { budgetWei: parseEther(budget) }) })
     screen.done()
-    await finish(call, { recipe, job, spec, node, outcome, offers, disputeMs: decidedAt!.reduce((n, t, i) => n + t - challengedAt![i]!, 0), wallMs: performance.now() - started, emit, line: screen.line })
+    await finish(call, {
+      recipe,
+      job,
+      spec,
+      node,
+      outcome,
+      offers,
+      disputeMs: decidedAt!.reduce((n, t, i) => n + t - challengedAt![i]!, 0),
+      wallMs: performance.now() - started,
+      emit,
+      line: screen.line,
+    })
   } catch (error) {
     screen.done()
     for (const line of logged.slice(-5)) screen.line(dim(line))
@@ -165,9 +229,21 @@ async function onNetwork(call: Call, recipe: Recipe, job: Job, cut: ReturnType<R
   }
 }
 
-async function showQuote(line: (text: string) => void, bitloom: Bitloom, recipe: Recipe, job: Job, spec: Spec, quote: ReturnType<typeof quoteFor>, offers: readonly SignedOffer[]): Promise<void> {
+async function showQuote(
+  line: (text: string) => void,
+  bitloom: Bitloom,
+  recipe: Recipe,
+  job: Job,
+  spec: Spec,
+  quote: ReturnType<typeof quoteFor>,
+  offers: readonly SignedOffer[],
+): Promise<void> {
   line(`${bold(job.name)}  ${recipe.title}`)
-  line(dim(`${quote.steps} steps (${recipe.epochs(job).toFixed(1)} epochs) = ${spec.slices} slices × ${spec.checkpointsPerSlice} segments × ${spec.stepsPerCheckpoint} steps; graph ${short(spec.graphId)}, ${spec.exprs} exprs`))
+  line(
+    dim(
+      `${quote.steps} steps (${recipe.epochs(job).toFixed(1)} epochs) = ${spec.slices} slices × ${spec.checkpointsPerSlice} segments × ${spec.stepsPerCheckpoint} steps; graph ${short(spec.graphId)}, ${spec.exprs} exprs`,
+    ),
+  )
   const records = await Promise.all(offers.map(({ offer }) => getRecord(bitloom, offer.solver)))
   line(`\n${bold('offers')}, signed and checked`)
   line(
@@ -189,10 +265,19 @@ async function showQuote(line: (text: string) => void, bitloom: Bitloom, recipe:
     table(
       ['', ''],
       [
-        ['work', `${quote.operations.toLocaleString('en')} scalar operations, exactly (${spec.operationsPerStep.toLocaleString('en')} a step)`],
+        [
+          'work',
+          `${quote.operations.toLocaleString('en')} scalar operations, exactly (${spec.operationsPerStep.toLocaleString('en')} a step)`,
+        ],
         ['memory', `${big(quote.cost.peakBytes, 'B')} for a step; ${big(quote.cost.stateBytes, 'B')} of state a checkpoint`],
-        ['price', `${money(quote.terms.slicePriceWei)} a slice, ${money(quote.terms.auditFeeWei)} a checked segment: ${money(quote.expectedWei)} expected, ${money(quote.escrowWei)} at the very most`],
-        ['a cheat on one step', `is caught with chance ${percent(quote.catchChanceOnProbation, 0)} while the solver is new, ${percent(quote.catchChance, 0)} a slice later; then it loses ${money(quote.bondWei)}`],
+        [
+          'price',
+          `${money(quote.terms.slicePriceWei)} a slice, ${money(quote.terms.auditFeeWei)} a checked segment: ${money(quote.expectedWei)} expected, ${money(quote.escrowWei)} at the very most`,
+        ],
+        [
+          'a cheat on one step',
+          `is caught with chance ${percent(quote.catchChanceOnProbation, 0)} while the solver is new, ${percent(quote.catchChance, 0)} a slice later; then it loses ${money(quote.bondWei)}`,
+        ],
         ['a dispute', `ends after at most ${quote.cost.disputeRounds} exchanges within a step, with one scalar computed by the contract`],
       ],
     ),
@@ -203,9 +288,15 @@ async function showQuote(line: (text: string) => void, bitloom: Bitloom, recipe:
 /** Prices are shown before they are paid; paying needs a yes. */
 async function mayPay(call: Call, bitloom: Bitloom, account: LocalAccount, escrowWei: bigint): Promise<void> {
   const budget = call.text('budget')
-  if (budget !== undefined && escrowWei > parseEther(budget)) throw new RefusedError(`This may cost ${money(escrowWei)}; the budget is ${budget} BLT.\nRaise --budget, or train fewer slices with --slices.`)
+  if (budget !== undefined && escrowWei > parseEther(budget))
+    throw new RefusedError(
+      `This may cost ${money(escrowWei)}; the budget is ${budget} BLT.\nRaise --budget, or train fewer slices with --slices.`,
+    )
   const have = (await freeOf(bitloom, account.address)) + (await tokensOf(bitloom, account.address))
-  if (have < escrowWei) throw new RefusedError(`The escrow is ${money(escrowWei)}; ${account.address} has ${money(have)}.\nOn a development chain: bitloom wallet fund`)
+  if (have < escrowWei)
+    throw new RefusedError(
+      `The escrow is ${money(escrowWei)}; ${account.address} has ${money(have)}.\nOn a development chain: bitloom wallet fund`,
+    )
   if (call.flag('yes')) return
   if (!process.stdin.isTTY) throw new RefusedError('Nothing was paid: add --yes to pay without being asked.')
   const prompt = createInterface({ input: process.stdin, output: process.stderr })
@@ -233,17 +324,42 @@ async function finish(call: Call, f: Finish): Promise<void> {
   const out = call.text('out')!
   const judged = recipe.judge(job, outcome.state as Data[])
   const artefacts = writeArtefacts(out, recipe, job, outcome.state as Data[], outcome.stateRoot)
-  const receipt = await makeReceipt(bitloom, { taskId: outcome.taskId, spec, graph: job.graph, events: outcome.events, stateRoots: rootsOf(outcome.state as Data[]).map(toHex), submitter: me, files: artefacts.sha256 })
+  const receipt = await makeReceipt(bitloom, {
+    taskId: outcome.taskId,
+    spec,
+    graph: job.graph,
+    events: outcome.events,
+    stateRoots: rootsOf(outcome.state as Data[]).map(toHex),
+    submitter: me,
+    files: artefacts.sha256,
+  })
   const receiptPath = join(out, 'receipt.json')
   writeFileAtomic(receiptPath, `${JSON.stringify(receipt, null, 1)}\n`)
-  const solverOf = new Map(outcome.events.filter((e) => e.name === 'Claimed').map((e) => [String(e.args.claimId), String(e.args.solver).toLowerCase()]))
+  const solverOf = new Map(
+    outcome.events.filter((e) => e.name === 'Claimed').map((e) => [String(e.args.claimId), String(e.args.solver).toLowerCase()]),
+  )
   const bondOf = (claimId: string): bigint => {
     const offer = offers.find((o) => o.offer.solver.toLowerCase() === solverOf.get(claimId))
     return offer ? termsFor(spec, offer.offer).bondWei : 0n
   }
   const [figures, ledger] = await Promise.all([figuresOf(bitloom, outcome.events, bondOf), readLedger(bitloom)])
   const paths = [...artefacts.paths, receiptPath]
-  line(`${green('✓')} ${bold(`accuracy ${percent(judged.accuracy, 2)}`)} on ${judged.examples} held-out examples; paid ${money(figures.solversWei + figures.verifiersWei)}; ${seconds(f.wallMs)}`)
+  line(
+    `${green('✓')} ${bold(`accuracy ${percent(judged.accuracy, 2)}`)} on ${judged.examples} held-out examples; paid ${money(figures.solversWei + figures.verifiersWei)}; ${seconds(f.wallMs)}`,
+  )
   if (!call.flag('json')) process.stdout.write(`root ${outcome.stateRoot}\n${paths.join('\n')}\n`)
-  emit('result', { root: outcome.stateRoot, taskId: outcome.taskId, steps: stepsOf(spec), ...judged, ...figures, disputeSeconds: f.disputeMs / 1000, conservationWei: ledger.differenceWei, wallMs: f.wallMs, solvers: outcome.solvers, readings: meter.readings(), files: paths, escrowWei: escrowFor(spec, termsFor(spec, offers[0]!.offer)) })
+  emit('result', {
+    root: outcome.stateRoot,
+    taskId: outcome.taskId,
+    steps: stepsOf(spec),
+    ...judged,
+    ...figures,
+    disputeSeconds: f.disputeMs / 1000,
+    conservationWei: ledger.differenceWei,
+    wallMs: f.wallMs,
+    solvers: outcome.solvers,
+    readings: meter.readings(),
+    files: paths,
+    escrowWei: escrowFor(spec, termsFor(spec, offers[0]!.offer)),
+  })
 }

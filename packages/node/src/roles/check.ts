@@ -1,9 +1,38 @@
 // Carries out what verifier.ts decides: re-runs segments, seals, reveals, challenges, and walks a lie down to its scalar.
 // A whistleblower is the same without a seat: it checks one segment of every claim unasked, and challenges what differs.
 
-import { challengerMove, claimTree, differs, type Knowledge, nextProbe, type Parts, PROBE_START, probeCommit, replay, stateRoot } from '@bitloom/dispute'
+import {
+  challengerMove,
+  claimTree,
+  differs,
+  type Knowledge,
+  nextProbe,
+  type Parts,
+  PROBE_START,
+  probeCommit,
+  replay,
+  stateRoot,
+} from '@bitloom/dispute'
 import { type Data, fromHex, proofOf, sameBytes, sha256, tensorRoot, toBytes, toHex } from '@bitloom/graph'
-import { challenge, type Claim, digestOf, draw, freeOf, challengeBondWei, getClaim, getSpec, redraw, reveal, RevertError, seal, sealOf, type SealedVerdict, settleTask, type Spec, withdrawMoot } from '@bitloom/sdk'
+import {
+  type Claim,
+  challenge,
+  challengeBondWei,
+  digestOf,
+  draw,
+  freeOf,
+  getClaim,
+  getSpec,
+  RevertError,
+  redraw,
+  reveal,
+  type SealedVerdict,
+  type Spec,
+  seal,
+  sealOf,
+  settleTask,
+  withdrawMoot,
+} from '@bitloom/sdk'
 import type { Hex } from 'viem'
 import { type Contents, fetchContents } from '../bundle.ts'
 import { parseContact } from '../contact.ts'
@@ -66,10 +95,15 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
     return fresh
   }
 
-  const startOf = (claim: Claim, book: Book, segment: number): Hex => (segment === 0 ? claim.startState : book.leaves[segment - 1]!.stateRoot)
+  const startOf = (claim: Claim, book: Book, segment: number): Hex =>
+    segment === 0 ? claim.startState : book.leaves[segment - 1]!.stateRoot
 
   /** Runs a segment from its claimed start; the end it comes to, and every moment's parts where asked for. */
-  const rerun = async (l: Loaded, start: readonly Data[], record?: Parts[]): Promise<{ stateRoot: Uint8Array; chain: Uint8Array } | undefined> => {
+  const rerun = async (
+    l: Loaded,
+    start: readonly Data[],
+    record?: Parts[],
+  ): Promise<{ stateRoot: Uint8Array; chain: Uint8Array } | undefined> => {
     const { stepper, spec } = l
     stepper.load(start)
     let chain = PROBE_START
@@ -162,7 +196,13 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
       if (!l || !start) throw new Error(`claim ${claimId}: what the dispute is about is gone from disk`)
       const parts: Parts[] = []
       await rerun(l, start, parts)
-      knowledge = replay({ graph: l.contents.graph, slots: [...start, ...l.contents.data], steps: l.spec.stepsPerCheckpoint, evaluate: backend.evaluate, parts })
+      knowledge = replay({
+        graph: l.contents.graph,
+        slots: [...start, ...l.contents.data],
+        steps: l.spec.stepsPerCheckpoint,
+        evaluate: backend.evaluate,
+        parts,
+      })
       if (!differs(knowledge, l.spec.stepsPerCheckpoint, leafMoment(book!.leaves[quarrel.segment]!))) {
         log('no-case', { claimId, gameId })
         return
@@ -230,7 +270,8 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
   return {
     onEvent: ({ name, args }) => {
       const claimId = String(args.claimId)
-      if (!options.unasked && name === 'Drawn' && (args.verifiers as string[]).some((v) => v.toLowerCase() === me.toLowerCase())) store.put('watched', claimId, true)
+      if (!options.unasked && name === 'Drawn' && (args.verifiers as string[]).some((v) => v.toLowerCase() === me.toLowerCase()))
+        store.put('watched', claimId, true)
       if (options.unasked && name === 'Claimed') store.put('watched', claimId, true)
     },
     tick: async (nowSeconds) => {
@@ -256,7 +297,13 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
           actions = verifierActions(me, { ...view, assignments: [] }, own, {}, nowSeconds)
           if (finding?.verdict === 'different' && own.length === 0) actions.push({ do: 'challenge', claimId })
         } else {
-          actions = verifierActions(me, view, games, finding ? { verdict: finding.verdict, ...(finding.different === undefined ? {} : { different: finding.different }) } : {}, nowSeconds)
+          actions = verifierActions(
+            me,
+            view,
+            games,
+            finding ? { verdict: finding.verdict, ...(finding.different === undefined ? {} : { different: finding.different }) } : {},
+            nowSeconds,
+          )
         }
         for (const action of actions) {
           try {

@@ -1,12 +1,36 @@
 // Carries out what solver.ts decides: fetches, trains, claims, discloses, defends. Everything that matters is on disk before it is acted upon.
 
-import { alter, cheat as cheatKnowledge, claimTree, elementOf, type Knowledge, type Lie, probeCommit, replay, solverMove } from '@bitloom/dispute'
+import {
+  alter,
+  cheat as cheatKnowledge,
+  claimTree,
+  elementOf,
+  type Knowledge,
+  type Lie,
+  probeCommit,
+  replay,
+  solverMove,
+} from '@bitloom/dispute'
 import { type Data, fromHex, proofOf, rootOf, sha256, sizeOf, toBytes, toHex } from '@bitloom/graph'
-import { type ChainEvent, claimSlice, confirmTask, disclose, draw, getAudit, getSpec, getTask, redraw, RevertError, type Spec, settleTask, type Task } from '@bitloom/sdk'
+import {
+  type ChainEvent,
+  claimSlice,
+  confirmTask,
+  disclose,
+  draw,
+  getAudit,
+  getSpec,
+  getTask,
+  RevertError,
+  redraw,
+  type Spec,
+  settleTask,
+  type Task,
+} from '@bitloom/sdk'
 import type { Hex } from 'viem'
 import { type Bundle, type Contents, fetchContents } from '../bundle.ts'
 import { type Court, play, viewOf } from '../court.ts'
-import { findBundle, receiveBundles, wantsId } from '../exchange.ts'
+import { findBundle, receiveBundles, startsFrom, wantsId } from '../exchange.ts'
 import type { Services } from '../services.ts'
 import { runSegment } from '../training/segment.ts'
 import { engineStepper, type Stepper } from '../training/stepper.ts'
@@ -22,17 +46,32 @@ export type SolverOptions = { readonly memoryBytes: number; readonly cheat?: Che
 type SegmentNote = { readonly stateRoot: Hex; readonly probeDigest: Hex; readonly probeCommit: Hex }
 
 /** A task as this solver keeps it. `first`: the slice it began with, from state `startState`. */
-type TaskNote = { readonly taskId: string; readonly startState: Hex; readonly first: number; readonly refused?: string; readonly verified: boolean }
+type TaskNote = {
+  readonly taskId: string
+  readonly startState: Hex
+  readonly first: number
+  readonly refused?: string
+  readonly verified: boolean
+}
 
 type LieNote = { readonly segment: number; readonly lie: Lie }
 
 /** What is kept in memory of a task: rebuilt from disk after a restart. */
-type Loaded = { readonly spec: Spec; readonly contents: Contents; readonly stepper: Stepper; /** Segment whose start the stepper holds; -1 none. */ at: number }
+type Loaded = {
+  readonly spec: Spec
+  readonly contents: Contents
+  readonly stepper: Stepper /** Segment whose start the stepper holds; -1 none. */
+  at: number
+}
 
 /** Steps between two notes of progress. */
 const PROGRESS_STEPS = 8
 
-export type Role = { readonly onEvent: (event: ChainEvent) => void; readonly tick: (nowSeconds: number) => Promise<void>; /** Settles when nothing is being computed. */ readonly idle: () => Promise<void> }
+export type Role = {
+  readonly onEvent: (event: ChainEvent) => void
+  readonly tick: (nowSeconds: number) => Promise<void> /** Settles when nothing is being computed. */
+  readonly idle: () => Promise<void>
+}
 
 export function openSolver(services: Services, court: Court, options: SolverOptions): Role {
   const { bitloom, me, store, checkpoints, meter, backend, log } = services
@@ -42,7 +81,8 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
 
   const noteOf = (taskId: bigint): TaskNote | undefined => store.get<TaskNote>('tasks', String(taskId))
   const segmentKey = (taskId: bigint, segment: number): string => `${taskId}/${String(segment).padStart(9, '0')}`
-  const segmentOf = (taskId: bigint, segment: number): SegmentNote | undefined => store.get<SegmentNote>('segments', segmentKey(taskId, segment))
+  const segmentOf = (taskId: bigint, segment: number): SegmentNote | undefined =>
+    store.get<SegmentNote>('segments', segmentKey(taskId, segment))
   /** Slices trained, counted from the task's first. */
   const trainedOf = (taskId: bigint, spec: Pick<Spec, 'checkpointsPerSlice'>, from: number): number => {
     let slice = from
@@ -69,12 +109,14 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
 
   const fetchTask = async (task: Task): Promise<void> => {
     const spec = await getSpec(bitloom, task.taskId)
-    const bundle = store.get<Bundle>('bundles', String(task.taskId)) ?? (await findBundle(services, task.taskId, []))
+    const { startState } = noteOf(task.taskId)!
+    const pushed = store.get<Bundle>('bundles', String(task.taskId))
+    const bundle = pushed && startsFrom(pushed, startState) ? pushed : await findBundle(services, task.taskId, [], startState)
     if (!bundle) return
-    const verdict = await fetchContents(bundle, spec, noteOf(task.taskId)!.startState, options.memoryBytes, services.fetch)
+    const verdict = await fetchContents(bundle, spec, startState, options.memoryBytes, services.fetch)
     if (!verdict.ok) {
-      log('task-refused', { taskId: task.taskId, reason: verdict.reason })
-      store.put('tasks', String(task.taskId), { ...noteOf(task.taskId)!, refused: verdict.reason })
+      log(verdict.final ? 'task-refused' : 'task-not-here-yet', { taskId: task.taskId, reason: verdict.reason })
+      if (verdict.final) store.put('tasks', String(task.taskId), { ...noteOf(task.taskId)!, refused: verdict.reason })
       return
     }
     store.transaction(() => {
@@ -169,13 +211,19 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
       if (!digest) return
       const stateRoot = await checkpoints.save(l.stepper.state())
       l.at = segment + 1
-      store.put('segments', segmentKey(taskId, segment), { stateRoot, probeDigest: toHex(digest), probeCommit: toHex(probeCommit(digest)) } satisfies SegmentNote)
+      store.put('segments', segmentKey(taskId, segment), {
+        stateRoot,
+        probeDigest: toHex(digest),
+        probeCommit: toHex(probeCommit(digest)),
+      } satisfies SegmentNote)
     }
     log('trained', { taskId, slice })
   }
 
-  const notesOf = (taskId: bigint, slice: number, spec: Spec): SegmentNote[] => Array.from({ length: spec.checkpointsPerSlice }, (_, j) => segmentOf(taskId, slice * spec.checkpointsPerSlice + j)!)
-  const treeOf = (notes: readonly SegmentNote[]) => claimTree(notes.map((n) => ({ stateRoot: fromHex(n.stateRoot), probeCommit: fromHex(n.probeCommit) })))
+  const notesOf = (taskId: bigint, slice: number, spec: Spec): SegmentNote[] =>
+    Array.from({ length: spec.checkpointsPerSlice }, (_, j) => segmentOf(taskId, slice * spec.checkpointsPerSlice + j)!)
+  const treeOf = (notes: readonly SegmentNote[]) =>
+    claimTree(notes.map((n) => ({ stateRoot: fromHex(n.stateRoot), probeCommit: fromHex(n.probeCommit) })))
 
   const claim = async (task: Task): Promise<void> => {
     const spec = await getSpec(bitloom, task.taskId)
@@ -184,7 +232,14 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
     const last = notes[notes.length - 1]!
     // the leaves are published under the claim's root before the claim exists, so that nobody ever has to wait for them
     store.put('leaves', toHex(rootOf(tree)), { taskId: String(task.taskId), slice: task.accepted })
-    await claimSlice(bitloom, { taskId: task.taskId, slice: task.accepted, root: toHex(rootOf(tree)), endState: last.stateRoot, probeCommit: last.probeCommit, proof: proofOf(tree, notes.length - 1).map(toHex) })
+    await claimSlice(bitloom, {
+      taskId: task.taskId,
+      slice: task.accepted,
+      root: toHex(rootOf(tree)),
+      endState: last.stateRoot,
+      probeCommit: last.probeCommit,
+      proof: proofOf(tree, notes.length - 1).map(toHex),
+    })
   }
 
   const discloseClaim = async (task: Task): Promise<void> => {
@@ -195,7 +250,12 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
     await disclose(
       bitloom,
       task.openClaim,
-      assignments.map(({ segment }) => ({ segment, stateRoot: notes[segment]!.stateRoot, probeDigest: notes[segment]!.probeDigest, proof: proofOf(tree, segment).map(toHex) })),
+      assignments.map(({ segment }) => ({
+        segment,
+        stateRoot: notes[segment]!.stateRoot,
+        probeDigest: notes[segment]!.probeDigest,
+        proof: proofOf(tree, segment).map(toHex),
+      })),
     )
   }
 
@@ -209,8 +269,14 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
     let knowledge = knowledgeFor.get(key)
     if (!knowledge) {
       const state = await checkpoints.load(l.contents.graph, startOf(task.taskId, segment, l.spec))
-      if (!state) throw new Error(`task ${task.taskId}: the checkpoint before segment ${segment} is gone, so its dispute cannot be answered`)
-      const run = { graph: l.contents.graph, slots: [...state, ...l.contents.data], steps: l.spec.stepsPerCheckpoint, evaluate: backend.evaluate }
+      if (!state)
+        throw new Error(`task ${task.taskId}: the checkpoint before segment ${segment} is gone, so its dispute cannot be answered`)
+      const run = {
+        graph: l.contents.graph,
+        slots: [...state, ...l.contents.data],
+        steps: l.spec.stepsPerCheckpoint,
+        evaluate: backend.evaluate,
+      }
       const lie = store.get<LieNote>('lies', String(task.taskId))
       knowledge = lie?.segment === segment ? cheatKnowledge(run, lie.lie) : replay(run)
       knowledgeFor.set(key, knowledge)
@@ -277,13 +343,16 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
         const about = store.get<{ taskId: string; slice: number }>('leaves', args.root as string)
         if (about) store.put('pending-books', String(args.claimId), { taskId: String(taskId), slice })
       }
-      if (name === 'Settled' && (args.solver as string).toLowerCase() === me.toLowerCase()) store.put('settled', `${taskId}/${args.slice}`, true)
+      if (name === 'Settled' && (args.solver as string).toLowerCase() === me.toLowerCase())
+        store.put('settled', `${taskId}/${args.slice}`, true)
     },
     tick: async (nowSeconds) => {
       for (const { key } of store.list('pending-books')) {
         const { taskId, slice } = store.get<{ taskId: string; slice: number }>('pending-books', key)!
         const spec = await getSpec(bitloom, BigInt(taskId))
-        store.put('books', key, { leaves: notesOf(BigInt(taskId), slice, spec).map(({ stateRoot, probeCommit }) => ({ stateRoot, probeCommit })) })
+        store.put('books', key, {
+          leaves: notesOf(BigInt(taskId), slice, spec).map(({ stateRoot, probeCommit }) => ({ stateRoot, probeCommit })),
+        })
         store.delete('pending-books', key)
       }
       for (const { key } of store.list('settled')) {
@@ -300,9 +369,23 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
           store.put('tasks', key, note)
         }
         const spec = note.verified ? await getSpec(bitloom, taskId) : undefined
-        const [audit, quarrels] = task.openClaim === 0n ? [undefined, []] : await Promise.all([auditView(bitloom, task.openClaim), court.gamesAbout(task.openClaim)])
-        const memory = { contents: note.verified, ...(note.refused === undefined ? {} : { refused: note.refused }), trained: spec ? trainedOf(taskId, spec, Math.max(note.first, task.accepted)) : note.first }
-        for (const action of solverActions(me, taskView(task, spec?.slices ?? task.accepted + 1), audit, quarrels.map(viewOf), memory, nowSeconds)) {
+        const [audit, quarrels] =
+          task.openClaim === 0n
+            ? [undefined, []]
+            : await Promise.all([auditView(bitloom, task.openClaim), court.gamesAbout(task.openClaim)])
+        const memory = {
+          contents: note.verified,
+          ...(note.refused === undefined ? {} : { refused: note.refused }),
+          trained: spec ? trainedOf(taskId, spec, Math.max(note.first, task.accepted)) : note.first,
+        }
+        for (const action of solverActions(
+          me,
+          taskView(task, spec?.slices ?? task.accepted + 1),
+          audit,
+          quarrels.map(viewOf),
+          memory,
+          nowSeconds,
+        )) {
           try {
             await perform(action, task)
           } catch (error) {

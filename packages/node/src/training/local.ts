@@ -1,8 +1,8 @@
 // Training on this machine alone: the same bits as on the network, and the yardstick of every overhead.
 
-import { toHex } from '@bitloom/graph'
 import { stateRoot } from '@bitloom/dispute'
 import type { Data } from '@bitloom/graph'
+import { toHex } from '@bitloom/graph'
 import type { Job } from '@bitloom/model'
 import type { Hex } from 'viem'
 import { openMeter, type Readings } from '../meter.ts'
@@ -35,5 +35,10 @@ export async function trainLocal(job: Job, stepper: Stepper, onStep?: (done: num
     await new Promise((resolve) => setImmediate(resolve))
   }
   const state = stepper.state().map((t) => t.slice())
-  return { state, root: meter.measure('hash', () => toHex(stateRoot(state))), readings: meter.readings(), wallMs: performance.now() - started }
+  return {
+    state,
+    root: meter.measure('hash', () => toHex(stateRoot(state))),
+    readings: meter.readings(),
+    wallMs: performance.now() - started,
+  }
 }

@@ -1,7 +1,7 @@
 // One graph being run step after step: what the roles need of an engine, and nothing more.
 
-import { type Data, fromBytes, type Graph, interpret, toBytes } from '@bitloom/graph'
 import type { Backend } from '@bitloom/engine'
+import { type Data, fromBytes, type Graph, interpret, toBytes } from '@bitloom/graph'
 
 /** Holds a state and steps it. Not shared: a stepper belongs to whoever loads it. */
 export type Stepper = {

@@ -33,7 +33,11 @@ export async function getAudit(bitloom: Bitloom, claimId: bigint): Promise<Audit
     bitloom.read('Audit', 'stageOf', [claimId]),
     bitloom.read('Audit', 'assignmentsOf', [claimId]),
     bitloom.read('Audit', 'passed', [claimId]),
-  ])) as [readonly [number, bigint, bigint, bigint, bigint, bigint, bigint], readonly { segment: number; verifier: Address; verdict: number }[], boolean]
+  ])) as [
+    readonly [number, bigint, bigint, bigint, bigint, bigint, bigint],
+    readonly { segment: number; verifier: Address; verdict: number }[],
+    boolean,
+  ]
   return {
     claimId,
     stage: STAGES[stage[0]]!,
@@ -50,10 +54,16 @@ export const digestOf = (probeDigests: readonly Hex[]): Hex => keccak256(encodeP
 
 /** What is sealed: nobody can copy it, since it holds its author's address. */
 export const sealOf = (claimId: bigint, verifier: Address, verdict: SealedVerdict, digest: Hex, salt: Hex): Hex =>
-  keccak256(encodeAbiParameters([{ type: 'uint256' }, { type: 'address' }, { type: 'uint8' }, { type: 'bytes32' }, { type: 'bytes32' }], [claimId, verifier, VERDICT[verdict], digest, salt]))
+  keccak256(
+    encodeAbiParameters(
+      [{ type: 'uint256' }, { type: 'address' }, { type: 'uint8' }, { type: 'bytes32' }, { type: 'bytes32' }],
+      [claimId, verifier, VERDICT[verdict], digest, salt],
+    ),
+  )
 
 export const draw = (bitloom: Bitloom, claimId: bigint): Promise<TransactionReceipt> => bitloom.send('Audit', 'draw', [claimId])
-export const seal = (bitloom: Bitloom, claimId: bigint, sealed: Hex): Promise<TransactionReceipt> => bitloom.send('Audit', 'seal', [claimId, sealed])
+export const seal = (bitloom: Bitloom, claimId: bigint, sealed: Hex): Promise<TransactionReceipt> =>
+  bitloom.send('Audit', 'seal', [claimId, sealed])
 export const redraw = (bitloom: Bitloom, claimId: bigint): Promise<TransactionReceipt> => bitloom.send('Audit', 'redraw', [claimId])
 export const lapse = (bitloom: Bitloom, claimId: bigint): Promise<TransactionReceipt> => bitloom.send('Audit', 'lapse', [claimId])
 export const sweep = (bitloom: Bitloom, claimId: bigint): Promise<TransactionReceipt> => bitloom.send('Audit', 'sweep', [claimId])
@@ -63,7 +73,13 @@ export type Disclosure = { readonly segment: number; readonly stateRoot: Hex; re
 /** The solver: the drawn segments' end states and probe digests, each proved against the claim. */
 export function disclose(bitloom: Bitloom, claimId: bigint, disclosures: readonly Disclosure[]): Promise<TransactionReceipt> {
   const d = [...disclosures].sort((a, b) => a.segment - b.segment)
-  return bitloom.send('Audit', 'disclose', [claimId, d.map((x) => x.segment), d.map((x) => x.stateRoot), d.map((x) => x.probeDigest), d.map((x) => x.proof)])
+  return bitloom.send('Audit', 'disclose', [
+    claimId,
+    d.map((x) => x.segment),
+    d.map((x) => x.stateRoot),
+    d.map((x) => x.probeDigest),
+    d.map((x) => x.proof),
+  ])
 }
 
 export const reveal = (bitloom: Bitloom, claimId: bigint, verdict: SealedVerdict, digest: Hex, salt: Hex): Promise<TransactionReceipt> =>

@@ -31,7 +31,8 @@ export async function readLedger(bitloom: Bitloom): Promise<Ledger> {
   const stake = (name: string, ...args: unknown[]): Promise<bigint> => bitloom.read('Stake', name, args) as Promise<bigint>
   const total = async (values: Promise<bigint>[]): Promise<bigint> => (await Promise.all(values)).reduce((a, b) => a + b, 0n)
   const seats = Number(await stake('seatCount'))
-  const seatWei = async (index: number): Promise<bigint> => ((await bitloom.read('Stake', 'seatOf', [BigInt(index)])) as { stakeWei: bigint }).stakeWei
+  const seatWei = async (index: number): Promise<bigint> =>
+    ((await bitloom.read('Stake', 'seatOf', [BigInt(index)])) as { stakeWei: bigint }).stakeWei
   const [depositedWei, withdrawnWei, poolWei, burntWei, freeWei, lockedWei, escrowWei, seatsWei] = await Promise.all([
     stake('depositedWei'),
     stake('withdrawnWei'),
@@ -42,12 +43,23 @@ export async function readLedger(bitloom: Bitloom): Promise<Ledger> {
     total([...tasks].map((taskId) => stake('escrowOf', taskId))),
     total(Array.from({ length: seats }, (_, index) => seatWei(index))),
   ])
-  return { depositedWei, withdrawnWei, poolWei, burntWei, freeWei, lockedWei, escrowWei, seatsWei, differenceWei: depositedWei - withdrawnWei - poolWei - burntWei - freeWei - lockedWei - escrowWei - seatsWei }
+  return {
+    depositedWei,
+    withdrawnWei,
+    poolWei,
+    burntWei,
+    freeWei,
+    lockedWei,
+    escrowWei,
+    seatsWei,
+    differenceWei: depositedWei - withdrawnWei - poolWei - burntWei - freeWei - lockedWei - escrowWei - seatsWei,
+  }
 }
 
 /** Gas that these transactions used, each counted once. */
 export async function gasOf(bitloom: Bitloom, transactions: Iterable<Hash>): Promise<bigint> {
   let gas = 0n
-  for (const hash of new Set(transactions)) gas += (await explained('eth_getTransactionReceipt', () => bitloom.chain.getTransactionReceipt({ hash }))).gasUsed
+  for (const hash of new Set(transactions))
+    gas += (await explained('eth_getTransactionReceipt', () => bitloom.chain.getTransactionReceipt({ hash }))).gasUsed
   return gas
 }

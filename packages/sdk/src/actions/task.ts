@@ -40,10 +40,19 @@ export type Claim = {
   readonly blockNumber: bigint
 }
 
-export type SolverRecord = { readonly accepted: number; readonly streak: number; readonly convictions: number; readonly missed: number; readonly withheld: number }
+export type SolverRecord = {
+  readonly accepted: number
+  readonly streak: number
+  readonly convictions: number
+  readonly missed: number
+  readonly withheld: number
+}
 
 export async function getTask(bitloom: Bitloom, taskId: bigint): Promise<Task> {
-  const t = (await bitloom.read('Market', 'taskOf', [taskId])) as { status: number; deadline: number; accepted: number } & Omit<Task, 'taskId' | 'status' | 'deadline' | 'accepted'>
+  const t = (await bitloom.read('Market', 'taskOf', [taskId])) as { status: number; deadline: number; accepted: number } & Omit<
+    Task,
+    'taskId' | 'status' | 'deadline' | 'accepted'
+  >
   return { ...t, taskId, status: TASK_STATUS[t.status]!, deadline: Number(t.deadline), accepted: Number(t.accepted) }
 }
 
@@ -54,7 +63,8 @@ export async function getClaim(bitloom: Bitloom, claimId: bigint): Promise<Claim
 
 export const getSpec = (bitloom: Bitloom, taskId: bigint): Promise<Spec> => bitloom.read('Market', 'specOf', [taskId]) as Promise<Spec>
 export const getTerms = (bitloom: Bitloom, taskId: bigint): Promise<Terms> => bitloom.read('Market', 'termsOf', [taskId]) as Promise<Terms>
-export const getRecord = (bitloom: Bitloom, solver: Address): Promise<SolverRecord> => bitloom.read('Market', 'recordOf', [solver]) as Promise<SolverRecord>
+export const getRecord = (bitloom: Bitloom, solver: Address): Promise<SolverRecord> =>
+  bitloom.read('Market', 'recordOf', [solver]) as Promise<SolverRecord>
 
 /** A permit for what the free balance lacks; an empty one where it lacks nothing. */
 async function permitFor(bitloom: Bitloom, needWei: bigint): Promise<Permit> {
@@ -63,25 +73,60 @@ async function permitFor(bitloom: Bitloom, needWei: bigint): Promise<Permit> {
 }
 
 /** Starts a task: one transaction that carries spec and offer and pulls the escrow. */
-export async function submitTask(bitloom: Bitloom, spec: Spec, terms: Terms, signed: SignedOffer): Promise<{ readonly taskId: bigint; readonly receipt: TransactionReceipt }> {
-  const receipt = await bitloom.send('Market', 'submit', [spec, terms, signed.offer, signed.signature, await permitFor(bitloom, escrowFor(spec, terms))])
-  const [event] = parseEventLogs({ abi: fullAbi('Market'), logs: receipt.logs, eventName: 'Submitted' }) as unknown as [{ args: { taskId: bigint } }]
+export async function submitTask(
+  bitloom: Bitloom,
+  spec: Spec,
+  terms: Terms,
+  signed: SignedOffer,
+): Promise<{ readonly taskId: bigint; readonly receipt: TransactionReceipt }> {
+  const receipt = await bitloom.send('Market', 'submit', [
+    spec,
+    terms,
+    signed.offer,
+    signed.signature,
+    await permitFor(bitloom, escrowFor(spec, terms)),
+  ])
+  const [event] = parseEventLogs({ abi: fullAbi('Market'), logs: receipt.logs, eventName: 'Submitted' }) as unknown as [
+    { args: { taskId: bigint } },
+  ]
   return { taskId: event.args.taskId, receipt }
 }
 
 /** Gives a halted task to the next offer, from the last accepted state. */
-export async function handOnTask(bitloom: Bitloom, taskId: bigint, spec: Spec, accepted: number, terms: Terms, signed: SignedOffer): Promise<TransactionReceipt> {
-  return bitloom.send('Market', 'handOn', [taskId, terms, signed.offer, signed.signature, await permitFor(bitloom, escrowFor(spec, terms, spec.slices - accepted))])
+export async function handOnTask(
+  bitloom: Bitloom,
+  taskId: bigint,
+  spec: Spec,
+  accepted: number,
+  terms: Terms,
+  signed: SignedOffer,
+): Promise<TransactionReceipt> {
+  return bitloom.send('Market', 'handOn', [
+    taskId,
+    terms,
+    signed.offer,
+    signed.signature,
+    await permitFor(bitloom, escrowFor(spec, terms, spec.slices - accepted)),
+  ])
 }
 
 export const confirmTask = (bitloom: Bitloom, taskId: bigint): Promise<TransactionReceipt> => bitloom.send('Market', 'confirm', [taskId])
 export const expireTask = (bitloom: Bitloom, taskId: bigint): Promise<TransactionReceipt> => bitloom.send('Market', 'expire', [taskId])
 export const cancelTask = (bitloom: Bitloom, taskId: bigint): Promise<TransactionReceipt> => bitloom.send('Market', 'cancel', [taskId])
 export const settleTask = (bitloom: Bitloom, taskId: bigint): Promise<TransactionReceipt> => bitloom.send('Market', 'settle', [taskId])
-export const missDeadline = (bitloom: Bitloom, taskId: bigint): Promise<TransactionReceipt> => bitloom.send('Market', 'missDeadline', [taskId])
+export const missDeadline = (bitloom: Bitloom, taskId: bigint): Promise<TransactionReceipt> =>
+  bitloom.send('Market', 'missDeadline', [taskId])
 
 /** Claims a slice: the root over its segments' end moments, and the proof that the last of them holds `endState`. */
 export const claimSlice = (
   bitloom: Bitloom,
-  claim: { readonly taskId: bigint; readonly slice: number; readonly root: Hex; readonly endState: Hex; readonly probeCommit: Hex; readonly proof: readonly Hex[] },
-): Promise<TransactionReceipt> => bitloom.send('Market', 'claim', [claim.taskId, claim.slice, claim.root, claim.endState, claim.probeCommit, claim.proof])
+  claim: {
+    readonly taskId: bigint
+    readonly slice: number
+    readonly root: Hex
+    readonly endState: Hex
+    readonly probeCommit: Hex
+    readonly proof: readonly Hex[]
+  },
+): Promise<TransactionReceipt> =>
+  bitloom.send('Market', 'claim', [claim.taskId, claim.slice, claim.root, claim.endState, claim.probeCommit, claim.proof])
