@@ -188,6 +188,15 @@ contract DisputeShellTest is Scene {
         assertEq(stateOf(0).hi, momentOf("a"), "hi");
     }
 
+    function test_a_leaf_that_nobody_can_open_can_be_challenged() public {
+        vm.startPrank(CHALLENGER);
+        vm.expectRevert(abi.encodeWithSelector(Dispute.NotOpened.selector, 1));
+        court.challengeLeaf(7, 1, first, "garbage", last.proof);
+        assertEq(court.challengeLeaf(7, 1, first, momentOf("b"), last.proof), 0, "id");
+        assertEq(stateOf(0).hi, momentOf("b"), "hi");
+        assertEq(stub.lockedOf(CHALLENGER), BOND, "locked");
+    }
+
     function test_a_challenge_is_refused_by_name() public {
         vm.prank(SOLVER);
         vm.expectRevert(Dispute.SelfChallenge.selector);

@@ -130,6 +130,18 @@ library Claims {
         g.hi = end;
     }
 
+    /// Checks level, side and clock, and takes what was thought from the side that thought.
+    function turn(Game storage g, Side side, uint256 levels) private returns (Level level) {
+        level = g.level;
+        if (g.toMove != side || levels & bit(level) == 0) revert WrongMove(level, g.toMove);
+        uint256 left = side == Side.Solver ? g.solverClock : g.challengerClock;
+        uint256 thought = block.timestamp - g.movedAt;
+        if (thought > left) revert ClockRanOut(thought, left);
+        if (side == Side.Solver) g.solverClock = uint32(left - thought);
+        else g.challengerClock = uint32(left - thought);
+        g.movedAt = uint64(block.timestamp);
+    }
+
     function bisect(Game storage g, bytes32[] calldata values) internal {
         Level level = turn(g, Side.Solver, bit(Level.Steps) | bit(Level.Fold));
         uint256 want = Position.valuesOf(g.to - g.from);
@@ -332,18 +344,6 @@ library Claims {
         g.movedAt = uint64(block.timestamp);
         v = convicted(g, Ground.Clock);
         v.convicted = solvers;
-    }
-
-    /// Checks level, side and clock, and takes what was thought from the side that thought.
-    function turn(Game storage g, Side side, uint256 levels) private returns (Level level) {
-        level = g.level;
-        if (g.toMove != side || levels & bit(level) == 0) revert WrongMove(level, g.toMove);
-        uint256 left = side == Side.Solver ? g.solverClock : g.challengerClock;
-        uint256 thought = block.timestamp - g.movedAt;
-        if (thought > left) revert ClockRanOut(thought, left);
-        if (side == Side.Solver) g.solverClock = uint32(left - thought);
-        else g.challengerClock = uint32(left - thought);
-        g.movedAt = uint64(block.timestamp);
     }
 
     /// A node was reached. At the bottom of a descent an index beyond the last item must hold the padding; else the next level begins.

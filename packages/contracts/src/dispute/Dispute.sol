@@ -77,33 +77,48 @@ contract Dispute {
     /// Says that `segment` of a claim is wrong, and locks the bond. `start` is the leaf before it (not looked at for segment 0, which starts from
     /// the claim's start state), `end` its own.
     function challenge(uint256 claimId, uint32 segment, Opening calldata start, Opening calldata end) external returns (uint256 gameId) {
+        return begin(claimId, segment, start, Claims.momentOf(end.stateRoot, end.probeCommit), end.proof);
+    }
+
+    /// The same where the segment's own leaf is the hash of nothing that anybody was shown: the solver has to open it, or lose.
+    function challengeLeaf(uint256 claimId, uint32 segment, Opening calldata start, bytes32 leaf, bytes32[] calldata proof)
+        external
+        returns (uint256 gameId)
+    {
+        return begin(claimId, segment, start, leaf, proof);
+    }
+
+    function begin(uint256 claimId, uint32 segment, Opening calldata start, bytes32 leaf, bytes32[] calldata proof)
+        private
+        returns (uint256 gameId)
+    {
         ClaimView memory c = market.claimView(claimId);
         if (!c.open) revert ClaimNotOpen(claimId);
         if (msg.sender == c.solver) revert SelfChallenge();
         Spec memory spec = market.specOf(c.taskId);
         if (segment >= spec.checkpointsPerSlice) revert NoSegment(segment, spec.checkpointsPerSlice);
+        bytes32 startState = c.startState;
+        if (segment > 0) {
+            startState = start.stateRoot;
+            mustStand(c.root, spec.checkpointsPerSlice, segment - 1, Claims.momentOf(startState, start.probeCommit), start.proof);
+        }
+        mustStand(c.root, spec.checkpointsPerSlice, segment, leaf, proof);
         gameId = quarrels.length;
         Quarrel storage q = quarrels.push();
         q.claimId = claimId;
         q.solver = c.solver;
         q.segment = segment;
         q.challenger = msg.sender;
-        q.game.graphId = spec.graphId;
-        q.game.dataRoot = spec.dataRoot;
-        q.game.exprs = spec.exprs;
-        q.game.stateSlots = spec.stateSlots;
-        q.game.dataSlots = spec.dataSlots;
-        q.game.probe = spec.probe;
-        bytes32 startState = c.startState;
-        if (segment > 0) {
-            opened(c.root, spec.checkpointsPerSlice, segment - 1, start);
-            startState = start.stateRoot;
-        }
+        Game storage g = q.game;
+        g.graphId = spec.graphId;
+        g.dataRoot = spec.dataRoot;
+        g.exprs = spec.exprs;
+        g.stateSlots = spec.stateSlots;
+        g.dataSlots = spec.dataSlots;
+        g.probe = spec.probe;
         // The probe chain starts anew: its commitment is the hash of 32 zero bytes.
-        bytes32 first = Claims.momentOf(startState, sha256(abi.encode(bytes32(0))));
-        bytes32 last = opened(c.root, spec.checkpointsPerSlice, segment, end);
-        q.game.begin(spec.stepsPerCheckpoint, spec.clockSeconds, first, last);
-        emit Challenged(gameId, claimId, msg.sender, c.solver, segment, first, last);
+        g.begin(spec.stepsPerCheckpoint, spec.clockSeconds, Claims.momentOf(startState, sha256(abi.encode(bytes32(0)))), leaf);
+        emit Challenged(gameId, claimId, msg.sender, c.solver, segment, g.lo, leaf);
         moved(gameId);
         stake.lock(msg.sender, CHALLENGE_BOND);
         market.contest(claimId, msg.sender);
@@ -201,10 +216,9 @@ contract Dispute {
 
     // inside
 
-    /// Checks that a leaf stands under the claim's root, and gives it.
-    function opened(bytes32 root, uint32 segments, uint32 segment, Opening calldata o) private pure returns (bytes32 leaf) {
-        leaf = Claims.momentOf(o.stateRoot, o.probeCommit);
-        if (!Merkle.proves(root, Merkle.depthOf(segments), segment, leaf, o.proof)) revert NotOpened(segment);
+    /// Checks that a leaf stands under the claim's root.
+    function mustStand(bytes32 root, uint32 segments, uint32 segment, bytes32 leaf, bytes32[] calldata proof) private pure {
+        if (!Merkle.proves(root, Merkle.depthOf(segments), segment, leaf, proof)) revert NotOpened(segment);
     }
 
     function found(uint256 gameId) private view returns (Quarrel storage) {
