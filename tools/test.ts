@@ -18,10 +18,20 @@ function run(title: string, command: string, ...args: string[]): void {
   console.error(`== ${title}: ${((performance.now() - started) / 1000).toFixed(1)} s`)
 }
 
-const tests = (pattern: string): string[] => globSync(pattern).sort()
+const files = (...patterns: string[]): string[] => patterns.flatMap((pattern) => globSync(pattern).sort())
 
 run('types', 'tsc', '-p', 'tsconfig.json')
 run('lint', 'biome', 'check', '.')
-run('contracts', 'node', 'tools/contracts.ts', 'check')
+run('vectors are what their writers write', 'node', 'tools/vectors.ts')
+run('contracts are what the artefacts say', 'node', 'tools/contracts.ts', 'check')
 run('contracts: forge', 'node', 'tools/contracts.ts', 'test')
-run('tests', 'node', '--test', '--test-reporter=spec', ...tests('packages/*/src/**/*.test.ts'), ...tests('test/**/*.test.ts'))
+run('fuzz: arithmetic twins', 'node', 'tools/fuzz-f32.ts', '200000', '1')
+run(
+  'unit, conformance, fuzz',
+  'node',
+  '--test',
+  '--test-reporter=spec',
+  ...files('packages/*/src/**/*.test.ts', 'test/{conformance,fuzz}/*.test.ts'),
+)
+for (const example of files('examples/*.ts')) run(`example ${example}`, 'node', example)
+run('end to end', 'node', '--test', '--test-concurrency=1', '--test-reporter=spec', ...files('test/{e2e,chaos}/*.test.ts'))
