@@ -10,13 +10,25 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { privateKeyToAccount } from 'viem/accounts'
-import { CHAIN_ID, type Chain, ChainBusyError, PortTakenError, rpc, startChain } from './chain.ts'
+import { CHAIN_ID, type Chain, ChainBusyError, type ChainOptions, PortTakenError, rpc, startChain } from './chain.ts'
 import { ChainStateError } from './chainstate.ts'
 import { entropyToMnemonic, mnemonicFromSeed, mnemonicKey } from './mnemonic.ts'
 import { type ChainEvent, superviseChain } from './supervise.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'bitloom-chain-'))
-after(() => rmSync(root, { recursive: true, force: true }))
+const running: { stop(): Promise<void> }[] = []
+after(async () => {
+  // A test that failed has left its chain running.
+  for (const chain of running) await chain.stop()
+  rmSync(root, { recursive: true, force: true })
+})
+
+async function started(options: ChainOptions): Promise<Chain> {
+  const chain = await startChain(options)
+  running.push(chain)
+  return chain
+}
+
 const folder = (name: string): string => join(root, name)
 
 function sizeOf(dir: string): number {
@@ -62,7 +74,7 @@ test('phrases follow BIP-39', () => {
 test('the chain starts with the accounts of its words, time passes, and stop and restart keep state', async () => {
   const mnemonic = mnemonicFromSeed('state')
   const options = { dir: folder('state'), mnemonic, accounts: 3 }
-  let chain = await startChain(options)
+  let chain = await started(options)
   assert.equal(Number(await rpc<string>(chain.rpcUrl, 'eth_chainId')), CHAIN_ID)
   const accounts = await rpc<string[]>(chain.rpcUrl, 'eth_accounts')
   assert.deepEqual(
@@ -78,7 +90,7 @@ test('the chain starts with the accounts of its words, time passes, and stop and
   await chain.stop()
   assert.equal(alive(chain.pid), false)
 
-  chain = await startChain({ dir: options.dir, accounts: 3 })
+  chain = await started({ dir: options.dir, accounts: 3 })
   assert.equal(chain.mnemonic, mnemonic)
   assert.ok((await block(chain)) >= height)
   assert.equal(await rpc(chain.rpcUrl, 'eth_getBalance', [accounts[1], 'latest']), balance)
@@ -91,7 +103,7 @@ test('the chain starts with the accounts of its words, time passes, and stop and
 
 test('the folder stays bounded under thousands of transactions and blocks, and old empty blocks go at a restart', async (t) => {
   const dir = folder('bounded')
-  let chain: Chain = await startChain({ dir, saveEveryMs: 500, mnemonic: mnemonicFromSeed('bounded') })
+  let chain: Chain = await started({ dir, saveEveryMs: 500, mnemonic: mnemonicFromSeed('bounded') })
   let largest = 0
   const start = performance.now()
   let transactions = 0
@@ -109,7 +121,7 @@ test('the folder stays bounded under thousands of transactions and blocks, and o
   const height = await block(chain)
   await chain.stop()
   const stopped = sizeOf(dir)
-  chain = await startChain({ dir })
+  chain = await started({ dir })
   const restarted = sizeOf(dir)
   t.diagnostic(
     `${(transactions / seconds).toFixed(0)} transactions/s; folder at most ${(largest / 1e6).toFixed(1)} MB running, ${(stopped / 1e6).toFixed(1)} stopped, ${(restarted / 1e6).toFixed(1)} restarted`,
@@ -136,7 +148,7 @@ test('a taken port and a folder in use are named', async () => {
     return true
   })
   server.close()
-  const chain = await startChain({ dir: folder('taken'), port })
+  const chain = await started({ dir: folder('taken'), port })
   assert.equal(chain.port, port)
   await assert.rejects(startChain({ dir: folder('taken') }), ChainBusyError)
   await chain.stop()
@@ -144,13 +156,13 @@ test('a taken port and a folder in use are named', async () => {
 
 test('a half-written exit state falls back to the saved one, and damage to all is an error, not a new chain', async () => {
   const dir = folder('damaged')
-  let chain = await startChain({ dir })
+  let chain = await started({ dir })
   await transfer(chain, 2)
   await chain.save()
   const [from] = await rpc<string[]>(chain.rpcUrl, 'eth_accounts')
   await chain.stop()
   truncateSync(join(dir, 'exit.json'), 1000)
-  chain = await startChain({ dir })
+  chain = await started({ dir })
   assert.equal(Number(await rpc<string>(chain.rpcUrl, 'eth_getTransactionCount', [from, 'latest'])), 2)
   await chain.stop()
   rmSync(join(dir, 'exit.json'))
@@ -172,7 +184,7 @@ test('kill -9 of the node ends its chain, which saves its state first', async ()
   assert.equal(alive(pid), true)
   node.kill('SIGKILL')
   await until('the orphan to end', 5, () => (alive(pid) ? undefined : true))
-  const chain = await startChain({ dir })
+  const chain = await started({ dir })
   const [from] = await rpc<string[]>(chain.rpcUrl, 'eth_accounts')
   assert.equal(Number(await rpc<string>(chain.rpcUrl, 'eth_getTransactionCount', [from, 'latest'])), 1)
   await chain.stop()
@@ -184,9 +196,10 @@ test('the watchdog restarts a killed and a stalled chain at the same address wit
     dir: folder('watched'),
     checkEveryMs: 200,
     answerTimeoutMs: 500,
-    shortenAfterBlocks: 3000,
+    shortenAfterBlocks: 400,
     onEvent: (event) => events.push(event),
   })
+  running.push(chain)
   const event = (count: number): Promise<ChainEvent> => until(`event ${count}`, 20, () => events[count - 1])
   const [from] = await rpc<string[]>(chain.rpcUrl, 'eth_accounts')
   const nonce = async (): Promise<number> => Number(await rpc<string>(chain.rpcUrl, 'eth_getTransactionCount', [from, 'latest']))
@@ -202,10 +215,13 @@ test('the watchdog restarts a killed and a stalled chain at the same address wit
   assert.equal(await nonce(), 5)
 
   await transfer(chain, 1)
-  await rpc(chain.rpcUrl, 'anvil_mine', ['0xbb8'], 60_000)
+  // In small helpings: while it mines, anvil answers nothing else.
+  for (let i = 0; i < 8; i++) await rpc(chain.rpcUrl, 'anvil_mine', ['0x2d'], 60_000)
+  // The restart may cut off the answer to the call that makes the chain too long.
+  await rpc(chain.rpcUrl, 'anvil_mine', ['0x2d'], 60_000).catch(() => undefined)
   assert.equal((await event(3)).kind, 'shortened')
   assert.equal(await nonce(), 6)
-  assert.ok((await block(chain)) >= 3000)
+  assert.ok((await block(chain)) >= 400)
   await chain.stop()
   assert.equal(await chain.ended, 'stopped')
   assert.equal(alive(chain.pid()), false)

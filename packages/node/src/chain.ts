@@ -14,6 +14,7 @@ import { writeFileAtomic } from './store.ts'
 export const CHAIN_ID = 31337
 const HOST = '127.0.0.1'
 const START_TIMEOUT_MS = 20_000
+const MAX_PORT_ATTEMPTS = 5
 const STOP_TIMEOUT_MS = 6_000
 const SAVE_EVERY_MS = 10_000
 /** Saving may take at most this share of the time, so a large state is saved less often. */
@@ -58,6 +59,19 @@ export interface Chain {
  * Throws PortTakenError, ChainBusyError, ChainStateError, or ChainStartError with anvil's own last words.
  */
 export async function startChain(options: ChainOptions): Promise<Chain> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startOnce(options)
+    } catch (error) {
+      // Between the look and anvil's own bind, any connection of this computer may have been given the port.
+      if (!(error instanceof ChainStartError) || !/already in use/i.test(error.message)) throw error
+      if (options.port) throw new PortTakenError(options.port, { cause: error })
+      if (attempt === MAX_PORT_ATTEMPTS) throw error
+    }
+  }
+}
+
+async function startOnce(options: ChainOptions): Promise<Chain> {
   const { dir } = options
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   await waitForFormerProcess(dir)

@@ -1,7 +1,7 @@
 // The watchdog of the embedded chain: restarts it from its saved state when it dies or stalls, and shortens its history when that grows.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Chain, type ChainOptions, rpc, startChain } from './chain.ts'
+import { type Chain, type ChainOptions, PortTakenError, rpc, startChain } from './chain.ts'
 
 const CHECK_EVERY_MS = 2_000
 const ANSWER_TIMEOUT_MS = 5_000
@@ -10,6 +10,7 @@ const STALLED_CHECKS = 3
 /** A chain that needs more than this many restarts within ten minutes is given up. */
 const MAX_RESTARTS = 5
 const RESTART_WINDOW_MS = 600_000
+const PORT_ATTEMPTS = 5
 /** Blocks since the last start after which the chain is restarted to drop its old empty blocks: 5.5 hours at one a second, 40 MB of JSON. */
 export const SHORTEN_AFTER_BLOCKS = 20_000
 
@@ -48,8 +49,16 @@ export async function superviseChain(options: SuperviseOptions): Promise<Supervi
 
   const restart = async (): Promise<void> => {
     await chain.stop()
-    // The same port: whoever talks to the chain only sees a pause.
-    chain = await startChain({ ...options, port, mnemonic })
+    // The same port: whoever talks to the chain only sees a pause. A passing connection may hold it for a moment.
+    for (let attempt = 1; ; attempt++) {
+      try {
+        chain = await startChain({ ...options, port, mnemonic })
+        return
+      } catch (error) {
+        if (!(error instanceof PortTakenError) || attempt === PORT_ATTEMPTS) throw error
+        await sleep(1000)
+      }
+    }
   }
   const watch = async (): Promise<string> => {
     let born = await blockNumber(rpcUrl).catch(() => 0)
