@@ -619,6 +619,25 @@ contract MarketTest is Scene {
         assertConserved();
     }
 
+    function test_any_fault_puts_a_solver_on_probation_again() public {
+        uint256 taskId = startTask();
+        acceptSlice(taskId);
+        acceptSlice(taskId);
+        assertEq(market.recordOf(solver).streak, 2);
+        vm.warp(block.timestamp + 601);
+        market.missDeadline(taskId);
+        assertEq(market.recordOf(solver).streak, 0, "after a missed deadline");
+        assertEq(market.recordOf(solver).accepted, 2, "what is accepted stays");
+        taskId = startTask();
+        acceptSlice(taskId);
+        uint256 claimId = claimSlice(taskId);
+        drawFor(claimId);
+        sealAll(claimId, 1);
+        vm.warp(block.timestamp + 61);
+        audit.lapse(claimId);
+        assertEq(market.recordOf(solver).streak, 0, "after withholding");
+    }
+
     function test_no_deadline_runs_while_a_claim_is_open() public {
         uint256 taskId = startTask();
         uint256 claimId = claimSlice(taskId);
