@@ -1,10 +1,11 @@
 // Checkpoints on disk: each tensor a blob under its root, each state a list of roots, so that anybody can fetch exactly the tensors that differ.
 
-import { bytesOf, type Data, fromBytes, fromHex, type Graph, itemsRoot, sizeOf, tensorRoot, toBytes, toHex } from '@bitloom/graph'
+import { bytesOf, type Data, fromBytes, fromHex, type Graph, itemsRoot, sizeOf, toBytes, toHex } from '@bitloom/graph'
 import type { Hex } from 'viem'
 import type { Meter } from './meter.ts'
 import type { BlobStore } from './network/blobs.ts'
 import type { Store } from './store.ts'
+import { rootOf } from './training/roots.ts'
 
 const MANIFESTS = 'manifests'
 
@@ -31,8 +32,8 @@ export function openCheckpoints(store: Store, blobs: BlobStore, meter: Meter): C
   return {
     save: async (state) => {
       const copies = state.map((t) => toBytes(t).slice())
-      const roots = copies.map((bytes) => meter.measure('hash', () => toHex(tensorRoot(bytes))))
-      for (const [s, bytes] of copies.entries()) if (!blobs.has(roots[s]!, bytes.length)) await blobs.put(bytes)
+      const roots = copies.map((bytes) => meter.measure('hash', () => toHex(rootOf(bytes))))
+      await Promise.all(copies.map((bytes, s) => blobs.putKnown(roots[s]!, bytes)))
       return note(roots)
     },
     note,

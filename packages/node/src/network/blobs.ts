@@ -32,6 +32,8 @@ export interface BlobStore {
   usedBytes(): number
   /** Stores bytes or a stream of them; resolves when they are safe on disk. Throws BlobQuotaError or StoreFullError; leaves nothing behind then. */
   put(source: Uint8Array | AsyncIterable<Uint8Array>): Promise<{ readonly root: Root; readonly bytes: number }>
+  /** Stores bytes whose root the caller has computed itself just now: a small blob (one group) is not hashed a second time. */
+  putKnown(root: Root, bytes: Uint8Array): Promise<void>
   /** The whole blob, checked against its root; undefined when absent. Throws BlobDamagedError (and drops the file) when the disk changed it. */
   get(root: Root, bytes?: number): Promise<Uint8Array | undefined>
   /** Whether the blob is here, at a length that can be read as `bytes`. */
@@ -127,6 +129,29 @@ export function openBlobStore({
         }
       } catch (error) {
         used -= bytes
+        rmSync(path, { force: true })
+        throw explainStoreError(path, error)
+      }
+    },
+    async putKnown(root, bytes) {
+      if (sizeAs(root, bytes.length) !== undefined) return
+      if (groupsOf(bytes.length) > 1) {
+        await store.put(bytes)
+        return
+      }
+      const path = join(incoming, `${process.pid}-${counter++}`)
+      reserve(bytes.length)
+      try {
+        const file = await open(path, 'wx')
+        try {
+          await writeAll(file, bytes)
+          await file.sync()
+        } finally {
+          await file.close()
+        }
+        adopt(path, checkRoot(root), bytes.length, [])
+      } catch (error) {
+        used -= bytes.length
         rmSync(path, { force: true })
         throw explainStoreError(path, error)
       }

@@ -39,6 +39,7 @@ import { parseContact } from '../contact.ts'
 import { type Court, play, viewOf } from '../court.ts'
 import { type Book, findBook, findBundle, findState, leafMoment } from '../exchange.ts'
 import type { Services } from '../services.ts'
+import { fastStateRoot } from '../training/roots.ts'
 import { engineStepper, type Stepper } from '../training/stepper.ts'
 import { auditView } from './read.ts'
 import type { Role } from './solve.ts'
@@ -108,7 +109,7 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
     stepper.load(start)
     let chain = PROBE_START
     let burst = performance.now()
-    const here = (): Parts => ({ stateRoot: stateRoot(stepper.state()), chain })
+    const here = (): Parts => ({ stateRoot: fastStateRoot(stepper.state()), chain })
     if (record) record.push(meter.measure('dispute', here))
     for (let step = 0; step < spec.stepsPerCheckpoint; step++) {
       if (stopping) return undefined
@@ -120,7 +121,7 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
         burst = performance.now()
       }
     }
-    return { stateRoot: meter.measure('hash', () => stateRoot(stepper.state())), chain }
+    return { stateRoot: meter.measure('hash', () => fastStateRoot(stepper.state())), chain }
   }
 
   /**
