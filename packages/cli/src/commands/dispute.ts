@@ -137,7 +137,6 @@ async function show(call: Call, gameId: bigint): Promise<void> {
     size: game.size,
     terms: game.terms,
     element: game.element,
-    f32: game.dtype === 0,
     graph,
   })
   const convicted = all.find(
