@@ -148,9 +148,10 @@ async function quickstart(call: Call): Promise<number> {
     conservationWei: trained.conservationWei,
     processes: 2 + nodes.length,
   }
-  writeFileAtomic(join(out, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`)
+  const exact = wholeNumbers(summary)
+  writeFileAtomic(join(out, 'summary.json'), `${JSON.stringify(exact, null, 2)}\n`)
   showSummary(say, { summary, trained, local, total, cheat, nodes: nodes.length, out })
-  if (call.flag('json')) process.stdout.write(`${JSON.stringify(summary)}\n`)
+  if (call.flag('json')) process.stdout.write(`${JSON.stringify(exact)}\n`)
   const good = summary.rootNetwork === summary.rootLocal && BigInt(summary.conservationWei) === 0n && summary.cheatCaught === cheat
   return good ? EXIT.ok : EXIT.failed
 }
@@ -223,6 +224,17 @@ function showSummary(say: (text: string) => void, { summary, trained, local, tot
   )
   say(dim(`\ncheck it all again, offline:\n  npm run bitloom -- verify ${join(out, 'receipt.json')} ${join(out, 'model.safetensors')}`))
 }
+
+declare global {
+  interface JSON {
+    /** ECMAScript: text that `JSON.stringify` writes as it is. */
+    rawJSON(text: string): unknown
+  }
+}
+
+/** Amounts in wei as JSON integers with all their digits, not as strings. */
+const wholeNumbers = (summary: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(summary).map(([name, value]) => [name, name.endsWith('Wei') ? JSON.rawJSON(String(value)) : value]))
 
 const cpu = (ms: number): string => `${(ms / 1000).toFixed(2)} s`
 
