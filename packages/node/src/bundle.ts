@@ -8,6 +8,7 @@ import {
   fromBytes,
   fromHex,
   type Graph,
+  graphId,
   itemsRoot,
   sameBytes,
   sizeOf,
@@ -30,10 +31,11 @@ export type Bundle = {
 }
 
 export type Contents = { readonly graph: Graph; readonly state: readonly Data[]; readonly data: readonly Data[] }
-/** `final`: no other bundle or blob could change the answer. */
+/** What is wrong: a blob that nobody serves (yet), the bundle (another may be right), or the task itself, whatever anybody sends. */
+export type Fault = 'missing' | 'bundle' | 'task'
 export type ContentsVerdict =
   | { readonly ok: true; readonly contents: Contents }
-  | { readonly ok: false; readonly reason: string; readonly final: boolean }
+  | { readonly ok: false; readonly reason: string; readonly fault: Fault }
 
 /** Fetches one blob of a known root and size: undefined where nobody serves it honestly. */
 export type FetchBlob = (root: Hex, bytes: number, urls: readonly string[]) => Promise<Uint8Array | undefined>
@@ -65,6 +67,9 @@ export function isBundle(x: unknown): x is Bundle {
   )
 }
 
+/** Names what a bundle says a task is made of, wherever it is served. */
+export const contentsKey = ({ urls: _, ...contents }: Bundle): string => JSON.stringify(Object.entries(contents).sort())
+
 /** The items root of hex roots, as hex. */
 export const rootsRoot = (roots: readonly Hex[]): Hex => toHex(itemsRoot(roots.map(fromHex)))
 
@@ -80,32 +85,34 @@ export async function fetchContents(
   memoryBytes: number,
   fetchBlob: FetchBlob,
 ): Promise<ContentsVerdict> {
-  const no = (reason: string, final = false): ContentsVerdict => ({ ok: false, reason, final })
+  const no = (fault: Fault, reason: string): ContentsVerdict => ({ ok: false, reason, fault })
   if (bundle.stateRoots.length !== spec.stateSlots || bundle.dataRoots.length !== spec.dataSlots)
     return no(
+      'bundle',
       `${bundle.stateRoots.length} state and ${bundle.dataRoots.length} data roots; the spec has ${spec.stateSlots} and ${spec.dataSlots}`,
     )
   if (bundle.stateRoots.length === 0 || rootsRoot(bundle.stateRoots) !== startState)
-    return no('the state roots do not hash to the state the task starts from')
+    return no('bundle', 'the state roots do not hash to the state the task starts from')
   if (bundle.dataRoots.length === 0 || rootsRoot(bundle.dataRoots) !== spec.dataRoot)
-    return no("the data roots do not hash to the spec's data root")
+    return no('bundle', "the data roots do not hash to the spec's data root")
   const file = await fetchBlob(bundle.graphRoot, bundle.graphBytes, bundle.urls)
-  if (!file) return no('the graph cannot be fetched')
+  if (!file) return no('missing', 'the graph cannot be fetched')
   const verdict = verifyGraph(file)
-  if (!verdict.ok) return no(`the graph is malformed: ${verdict.reason}`, true)
+  if (!verdict.ok) return no('bundle', `the graph is malformed: ${verdict.reason}`)
   const { graph } = verdict
+  // the spec's graph id fixes the graph: with another id the file is the wrong one, with the same id every other field that differs is the spec's lie
   const lie = specLie(spec, graph)
-  if (lie) return no(`the spec does not fit the graph: ${lie}`, true)
+  if (lie) return no(toHex(graphId(graph)) === spec.graphId ? 'task' : 'bundle', `the spec does not fit the graph: ${lie}`)
   const { peakBytes } = costOf(graph)
-  if (peakBytes > memoryBytes) return no(`a step needs ${peakBytes} bytes; this node offers ${memoryBytes}`, true)
+  if (peakBytes > memoryBytes) return no('task', `a step needs ${peakBytes} bytes; this node offers ${memoryBytes}`)
   const tensors: Data[] = []
   for (const [s, root] of [...bundle.stateRoots, ...bundle.dataRoots].entries()) {
     const slot = graph.slots[s]!
     const bytes = await fetchBlob(root, sizeOf(slot.shape) * bytesOf(slot.dtype), bundle.urls)
-    if (!bytes) return no(`slot ${s} "${slot.name}" cannot be fetched`)
+    if (!bytes) return no('missing', `slot ${s} "${slot.name}" cannot be fetched`)
     const tensor = fromBytes(slot.dtype, bytes)
     if (!sameBytes(toBytes(canonical(tensor.slice())), bytes))
-      return no(`slot ${s} "${slot.name}" holds a NaN that is not the canonical one`, true)
+      return no('task', `slot ${s} "${slot.name}" holds a NaN that is not the canonical one`)
     tensors.push(tensor)
   }
   return { ok: true, contents: { graph, state: tensors.slice(0, spec.stateSlots), data: tensors.slice(spec.stateSlots) } }

@@ -92,15 +92,20 @@ async function askAround<T>(
   return undefined
 }
 
-/** A task's bundle, from whoever has it; `startState`: only one whose state is this, since a task handed on has several. */
-export const findBundle = (services: Services, taskId: bigint, first: readonly string[], startState?: Hex): Promise<Bundle | undefined> =>
+/** A task's bundle, from whoever has it and `may` accepts: a task handed on has several, and a stranger's may be wrong. */
+export const findBundle = (
+  services: Services,
+  taskId: bigint,
+  first: readonly string[],
+  may: (bundle: Bundle) => boolean = () => true,
+): Promise<Bundle | undefined> =>
   askAround(
     services,
     'bundle',
     { id: String(taskId) },
     (body) => (isBundle(body) && body.taskId === String(taskId) ? yes(body) : no('no bundle of this task')),
     first,
-    (b) => startState === undefined || startsFrom(b, startState),
+    may,
   )
 
 /** Whether a bundle's state is this one. */

@@ -5,26 +5,36 @@ import type { Job } from '@bitloom/model'
 import {
   type ChainEvent,
   cancelTask,
+  chainTime,
+  draw,
   escrowFor,
   expireTask,
   getClaim,
   getTask,
   handOnTask,
+  lapse,
   missDeadline,
   RevertError,
+  RpcDownError,
+  redraw,
   rootsOf,
   type SignedOffer,
   type Spec,
+  settleTask,
   stepsOf,
   submitTask,
+  sweep,
   type Task,
   termsFor,
 } from '@bitloom/sdk'
 import type { Address, Hash, Hex } from 'viem'
 import type { Bundle } from './bundle.ts'
 import { parseContact } from './contact.ts'
+import { play, viewOf } from './court.ts'
 import { findState, pushBundle } from './exchange.ts'
 import type { BitloomNode } from './node.ts'
+import { choreOf, GRACE_SECONDS } from './roles/chores.ts'
+import { auditView } from './roles/read.ts'
 
 /** What a task's run reports, in order; JSON once bigints are strings. */
 export type Progress =
@@ -107,6 +117,22 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
       )
     return { offer, escrowWei }
   }
+  /** Puts the task to one offer after the other until the market takes one: an offer may be full by now, or over. */
+  const place = async <T>(
+    slicesLeft: number,
+    put: (offer: SignedOffer) => Promise<T>,
+  ): Promise<{ offer: SignedOffer; escrowWei: bigint; done: T }> => {
+    for (;;) {
+      const { offer, escrowWei } = take(slicesLeft)
+      try {
+        return { offer, escrowWei, done: await put(offer) }
+      } catch (error) {
+        if (error instanceof RpcDownError) queue.unshift(offer)
+        if (!(error instanceof RevertError) || !error.errorName.startsWith('Offer')) throw error
+        services.log('offer-passed-over', { solver: offer.offer.solver, error: error.errorName })
+      }
+    }
+  }
   const solvers: Address[] = []
   let peer: string | undefined
   const introduce = async (taskId: bigint, offer: SignedOffer, stateRoots: readonly Hex[]): Promise<void> => {
@@ -117,8 +143,8 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
     if (peer) await pushBundle(services, peer, bundle)
   }
 
-  const first = take(spec.slices)
-  const { taskId, receipt } = await submitTask(bitloom, spec, termsFor(spec, first.offer.offer), first.offer)
+  const first = await place(spec.slices, (offer) => submitTask(bitloom, spec, termsFor(spec, offer.offer), offer))
+  const { taskId, receipt } = first.done
   report({ type: 'submitted', taskId, solver: first.offer.offer.solver, escrowWei: first.escrowWei, transaction: receipt.transactionHash })
   await introduce(taskId, first.offer, initialRoots)
 
@@ -163,8 +189,13 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
   const goOn = async (task: Task): Promise<void> => {
     report({ type: 'halted', reason: 'its solver is gone', accepted: task.accepted })
     try {
-      const { offer, escrowWei } = take(spec.slices - task.accepted)
-      const handed = await handOnTask(bitloom, taskId, spec, task.accepted, termsFor(spec, offer.offer), offer)
+      const {
+        offer,
+        escrowWei,
+        done: handed,
+      } = await place(spec.slices - task.accepted, (offer) =>
+        handOnTask(bitloom, taskId, spec, task.accepted, termsFor(spec, offer.offer), offer),
+      )
       report({
         type: 'handed-on',
         taskId,
@@ -181,29 +212,30 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
     }
   }
 
+  const nudge = openNudge(node)
   const steps = stepsOf(spec)
-  for (;;) {
-    if (submission.signal?.aborted)
-      throw new TaskError(
-        `Stopped watching task ${taskId}; it goes on without us, and its money is safe.\nSee it again with: bitloom task show ${taskId}`,
-      )
-    for (const event of fresh.splice(0)) {
+  /** One look at the chain and what follows from it; the outcome once there is one. */
+  const look = async (): Promise<Outcome | undefined> => {
+    for (let event = fresh[0]; event; event = fresh[0]) {
+      if (event.name === 'Settled') lastState = await keep(Number(event.args.slice), event.args.claimId as bigint)
+      fresh.shift()
       ours.push(event)
       report({ type: 'chain', event })
-      if (event.name === 'Settled') lastState = await keep(Number(event.args.slice), event.args.claimId as bigint)
     }
     const task = await getTask(bitloom, taskId)
     if (task.status === 'done' && ours.some((e) => e.name === 'Finished')) {
       report({ type: 'done', stateRoot: task.state })
       return { taskId, state: lastState!, stateRoot: task.state, events: ours, solvers }
     }
-    if (task.status === 'halted') await goOn(task)
+    // not before its last accepted state is here, which the next solver starts from
+    if (task.status === 'halted' && checkpoints.manifest(task.state)) await goOn(task)
     if (deadEnd) throw deadEnd
     if (task.status === 'cancelled') throw new TaskError(`Task ${taskId} was cancelled; what was not earned is in your free balance.`)
     try {
-      const now = Number((await bitloom.chain.getBlock()).timestamp)
+      const now = await chainTime(bitloom)
       if (task.status === 'offered' && now > task.deadline) await expireTask(bitloom, taskId)
       if (task.status === 'running' && task.openClaim === 0n && now > task.deadline) await missDeadline(bitloom, taskId)
+      if (task.status === 'running' && task.openClaim !== 0n) await nudge(taskId, task.openClaim, now)
     } catch (error) {
       if (!(error instanceof RevertError)) throw error
     }
@@ -219,7 +251,43 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
       if (said && Number.isInteger(said.step) && typeof said.loss === 'number')
         report({ type: 'progress', step: Math.min(steps, said.step), steps, loss: said.loss })
     }
+    return undefined
+  }
+  for (;;) {
+    if (submission.signal?.aborted)
+      throw new TaskError(
+        `Stopped watching task ${taskId}; it goes on without us, and its money is safe.\nSee it again with: bitloom task show ${taskId}`,
+      )
+    try {
+      const outcome = await look()
+      if (outcome) return outcome
+    } catch (error) {
+      // a chain that is down for a while takes nothing from the task: everything that matters of it is on that chain
+      if (!(error instanceof RpcDownError)) throw error
+      services.log('chain-down', { taskId, error: error.message.replaceAll('\n', ' ') })
+    }
     await new Promise((resolve) => setTimeout(resolve, PROGRESS_MS))
+  }
+}
+
+/**
+ * The submitter's interest in a claim whose solver or verifiers went away: whatever anybody may do, some seconds after they should have.
+ * @returns looks at a claim and does what is due
+ */
+function openNudge({ services, court }: BitloomNode): (taskId: bigint, claimId: bigint, nowSeconds: number) => Promise<void> {
+  const { bitloom } = services
+  let still = { stage: '', since: 0 }
+  return async (taskId, claimId, nowSeconds) => {
+    const [audit, quarrels] = await Promise.all([auditView(bitloom, claimId), court.gamesAbout(claimId)])
+    const stage = `${claimId} ${audit.stage} ${audit.deadline}`
+    if (stage !== still.stage) still = { stage, since: nowSeconds }
+    if (nowSeconds <= still.since + GRACE_SECONDS) return
+    const games = quarrels.map(viewOf)
+    for (const game of games)
+      if (!game.decided && nowSeconds > game.deadline + GRACE_SECONDS) await play(bitloom, game.gameId, { kind: 'timeout' })
+    const chore = choreOf(audit, games, nowSeconds, GRACE_SECONDS)
+    if (chore === 'settle') await settleTask(bitloom, taskId)
+    else if (chore !== undefined) await { draw, redraw, lapse, sweep }[chore](bitloom, claimId)
   }
 }
 

@@ -23,6 +23,7 @@ import {
   freeOf,
   getClaim,
   getSpec,
+  lapse,
   RevertError,
   redraw,
   reveal,
@@ -31,10 +32,11 @@ import {
   seal,
   sealOf,
   settleTask,
+  sweep,
   withdrawMoot,
 } from '@bitloom/sdk'
 import type { Hex } from 'viem'
-import { type Contents, fetchContents } from '../bundle.ts'
+import { type Contents, contentsKey, fetchContents } from '../bundle.ts'
 import { parseContact } from '../contact.ts'
 import { type Court, play, viewOf } from '../court.ts'
 import { type Book, findBook, findBundle, findState, leafMoment } from '../exchange.ts'
@@ -66,8 +68,12 @@ const BURST_MS = 20
 
 export function openChecker(services: Services, court: Court, options: CheckerOptions): Role {
   const { bitloom, me, store, meter, backend, log } = services
+  // one node may be both: what it found unasked is of other segments than those it was drawn for, and must never be sealed
+  const [watched, findings] = options.unasked ? ['watched-unasked', 'findings-unasked'] : ['watched', 'findings']
   const loaded = new Map<bigint, Loaded>()
   const attempts = new Map<string, number>()
+  /** Bundles whose contents are not the task's, whoever answered with them. */
+  const wrong = new Set<string>()
   let work: Promise<void> | undefined
   let stopping = false
 
@@ -80,13 +86,14 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
     const here = loaded.get(claim.taskId)
     if (here) return here
     const spec = await getSpec(bitloom, claim.taskId)
-    const bundle = await findBundle(services, claim.taskId, peersOf(claim))
+    const bundle = await findBundle(services, claim.taskId, peersOf(claim), (b) => !wrong.has(contentsKey(b)))
     if (!bundle) return undefined
     // a bundle's state may be a later accepted one; a verifier needs graph and data, and fetches the states it starts from by themselves
     const startState = toHex(stateRoot(bundle.stateRoots.map(fromHex), true))
     const verdict = await fetchContents(bundle, spec, startState, options.memoryBytes, services.fetch)
     if (!verdict.ok) {
       log('task-unfit', { taskId: claim.taskId, reason: verdict.reason })
+      if (verdict.fault === 'bundle') wrong.add(contentsKey(bundle))
       return undefined
     }
     const stepper = engineStepper(backend, verdict.contents.graph)
@@ -153,7 +160,7 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
     return { verdict: 'same', digest: digestOf(digests), salt }
   }
 
-  const findingOf = (claimId: bigint): Finding | undefined => store.get<Finding>('findings', String(claimId))
+  const findingOf = (claimId: bigint): Finding | undefined => store.get<Finding>(findings, String(claimId))
 
   const audit = async (claimId: bigint, segments: readonly number[], view?: AuditView): Promise<void> => {
     const claim = await getClaim(bitloom, claimId)
@@ -166,7 +173,7 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
       if (tries < ATTEMPTS || stopping || !view) return
       finding = { verdict: 'unavailable', digest: NO_DIGEST, salt: toHex(crypto.getRandomValues(new Uint8Array(32))) }
     }
-    store.put('findings', String(claimId), finding)
+    store.put(findings, String(claimId), finding)
     log('checked', { claimId, segments, verdict: finding.verdict })
   }
 
@@ -250,6 +257,12 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
       case 'redraw':
         await redraw(bitloom, claimId)
         return
+      case 'lapse':
+        await lapse(bitloom, claimId)
+        return
+      case 'sweep':
+        await sweep(bitloom, claimId)
+        return
       case 'settle':
         await settleTask(bitloom, claim.taskId)
     }
@@ -272,17 +285,22 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
     onEvent: ({ name, args }) => {
       const claimId = String(args.claimId)
       if (!options.unasked && name === 'Drawn' && (args.verifiers as string[]).some((v) => v.toLowerCase() === me.toLowerCase()))
-        store.put('watched', claimId, true)
-      if (options.unasked && name === 'Claimed') store.put('watched', claimId, true)
+        store.put(watched, claimId, true)
+      if (options.unasked && name === 'Claimed') store.put(watched, claimId, true)
     },
     tick: async (nowSeconds) => {
-      for (const { key } of store.list('watched')) {
+      for (const { key } of store.list(watched)) {
         const claimId = BigInt(key)
         const claim = await getClaim(bitloom, claimId)
         const quarrels = await court.gamesAbout(claimId)
         if (claim.status !== 'open') {
           for (const q of quarrels) if (!q.closed && q.challenger.toLowerCase() === me.toLowerCase()) await withdrawMoot(bitloom, q.gameId)
-          store.delete('watched', key)
+          store.delete(watched, key)
+          // graph, data and program of a task stay in memory while any of its claims is being looked at
+          if (store.list(watched).length === 0 && !work) {
+            loaded.clear()
+            knowledgeFor.clear()
+          }
           continue
         }
         const view = await auditView(bitloom, claimId)

@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Address, Hex } from 'viem'
+import { choreOf, GRACE_SECONDS } from './chores.ts'
 import { solverActions } from './solver.ts'
-import { GRACE_SECONDS, verifierActions } from './verifier.ts'
+import { verifierActions } from './verifier.ts'
 import type { AuditView, GameView, TaskView } from './views.ts'
 
 const [me, other] = ['0x00000000000000000000000000000000000000aa', '0x00000000000000000000000000000000000000bb'] as [Address, Address]
@@ -110,4 +111,34 @@ test('a verifier settles for a solver that went away, after a while', () => {
   const passed = { ...audit, stage: 'passed' as const, sealed: [me], revealed: [me] }
   assert.deepEqual(verifierActions(me, passed, [], { verdict: 'same' }, 500), [])
   assert.deepEqual(verifierActions(me, passed, [], { verdict: 'same' }, 501 + GRACE_SECONDS), [{ do: 'settle', claimId: 7n }])
+})
+
+test('whoever waits for an audit moves it on: draws, redraws, lapses, sweeps and settles, each when it is due and not before', () => {
+  const due = (over: Partial<AuditView>, now: number, games: readonly GameView[] = []) => choreOf({ ...audit, ...over }, games, now, 0)
+  assert.equal(due({ stage: 'drawing' }, 10), undefined, 'the block that seeds the draw is not there yet')
+  assert.equal(due({ stage: 'drawing', drawable: true }, 10), 'draw')
+  for (const [stage, chore] of [
+    ['sealing', 'redraw'],
+    ['disclosing', 'lapse'],
+    ['challenging', 'sweep'],
+    ['passed', 'settle'],
+  ] as const) {
+    assert.equal(due({ stage }, 500), undefined, `${stage}: on its last second`)
+    assert.equal(due({ stage }, 501), chore, `${stage}: a second later`)
+    assert.equal(choreOf({ ...audit, stage }, [], 500 + GRACE_SECONDS, GRACE_SECONDS), undefined, `${stage}: within the grace`)
+  }
+  assert.equal(due({ stage: 'passed' }, 501, [game]), undefined, 'a dispute is open')
+  assert.equal(due({ stage: 'challenging' }, 501, [{ ...game, decided: true }]), 'sweep')
+  assert.equal(due({ stage: 'void' }, 501), undefined)
+  assert.equal(due({ stage: 'revealing' }, 501), undefined, 'the chain calls it challenging by then')
+})
+
+test('a verifier ends the audit of a solver that does not disclose, and a solver the audit of a verifier that does not reveal', () => {
+  const silent = { ...audit, stage: 'disclosing' as const, sealed: [me] }
+  assert.deepEqual(verifierActions(me, silent, [], { verdict: 'same' }, 500 + GRACE_SECONDS), [])
+  assert.deepEqual(verifierActions(me, silent, [], { verdict: 'same' }, 501 + GRACE_SECONDS), [{ do: 'lapse', claimId: 7n }])
+  const claimed = { ...task, claimId: 7n }
+  assert.deepEqual(solverActions(me, claimed, { ...audit, stage: 'challenging' }, [], { contents: true, trained: 4 }, 501), [
+    { do: 'sweep', claimId: 7n },
+  ])
 })

@@ -25,10 +25,11 @@ import {
   redraw,
   type Spec,
   settleTask,
+  sweep,
   type Task,
 } from '@bitloom/sdk'
 import type { Hex } from 'viem'
-import { type Bundle, type Contents, fetchContents } from '../bundle.ts'
+import { type Bundle, type Contents, contentsKey, fetchContents } from '../bundle.ts'
 import { type Court, play, viewOf } from '../court.ts'
 import { findBundle, receiveBundles, startsFrom, wantsId } from '../exchange.ts'
 import type { Services } from '../services.ts'
@@ -95,8 +96,9 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
   }
 
   receiveBundles(services, (bundle) => {
-    // kept only for tasks that the chain says are ours: a stranger's bundle takes no room
-    if (noteOf(BigInt(bundle.taskId))) store.put('bundles', bundle.taskId, bundle)
+    // kept only for tasks that the chain says are ours, and only until their contents are verified: after that a stranger could but spoil them
+    const note = noteOf(BigInt(bundle.taskId))
+    if (note && !note.verified && startsFrom(bundle, note.startState)) store.put('bundles', bundle.taskId, bundle)
   })
 
   const progress = new Map<string, { readonly step: number; readonly loss: number }>()
@@ -107,16 +109,20 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
     progress.set(String(taskId), { step, loss: l.stepper.state()[slot]?.[step - 1] ?? Number.NaN })
   }
 
+  /** Bundles whose contents were looked at and are not the task's: anybody may have sent them, so the task itself is not refused for them. */
+  const wrong = new Set<string>()
   const fetchTask = async (task: Task): Promise<void> => {
     const spec = await getSpec(bitloom, task.taskId)
     const { startState } = noteOf(task.taskId)!
+    const may = (b: Bundle): boolean => startsFrom(b, startState) && !wrong.has(contentsKey(b))
     const pushed = store.get<Bundle>('bundles', String(task.taskId))
-    const bundle = pushed && startsFrom(pushed, startState) ? pushed : await findBundle(services, task.taskId, [], startState)
+    const bundle = pushed && may(pushed) ? pushed : await findBundle(services, task.taskId, [], may)
     if (!bundle) return
     const verdict = await fetchContents(bundle, spec, startState, options.memoryBytes, services.fetch)
     if (!verdict.ok) {
-      log(verdict.final ? 'task-refused' : 'task-not-here-yet', { taskId: task.taskId, reason: verdict.reason })
-      if (verdict.final) store.put('tasks', String(task.taskId), { ...noteOf(task.taskId)!, refused: verdict.reason })
+      log(verdict.fault === 'task' ? 'task-refused' : 'task-not-here-yet', { taskId: task.taskId, reason: verdict.reason })
+      if (verdict.fault === 'task') store.put('tasks', String(task.taskId), { ...noteOf(task.taskId)!, refused: verdict.reason })
+      if (verdict.fault === 'bundle') wrong.add(contentsKey(bundle))
       return
     }
     store.transaction(() => {
@@ -286,10 +292,19 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
     if (move) await play(bitloom, gameId, move)
   }
 
+  const fetching = new Map<bigint, Promise<void>>()
   const perform = async (action: SolverAction, task: Task): Promise<void> => {
     switch (action.do) {
       case 'fetch':
-        return fetchTask(task)
+        // beside the loop, each task by itself: whoever serves its blobs slowly must not keep us from answering a dispute
+        if (!fetching.has(task.taskId))
+          fetching.set(
+            task.taskId,
+            fetchTask(task)
+              .catch((error) => log('fetch-failed', { taskId: task.taskId, error: String(error) }))
+              .finally(() => fetching.delete(task.taskId)),
+          )
+        return
       case 'confirm':
         await confirmTask(bitloom, task.taskId)
         return
@@ -303,6 +318,9 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
         return
       case 'redraw':
         await redraw(bitloom, action.claimId)
+        return
+      case 'sweep':
+        await sweep(bitloom, action.claimId)
         return
       case 'disclose':
         return discloseClaim(task)
@@ -398,7 +416,7 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
     },
     idle: async () => {
       stopping.abort()
-      await work
+      await Promise.all([work, ...fetching.values()])
     },
   }
 }

@@ -1,6 +1,7 @@
 // The solver: what to do next, given what the chain says and what this node has. Pure; node.ts carries it out.
 
 import type { Address } from 'viem'
+import { choreOf } from './chores.ts'
 import { type AuditView, type GameView, sameAddress, type TaskView } from './views.ts'
 
 /** What this node has of a task. */
@@ -15,7 +16,7 @@ export type SolverMemory = {
 export type SolverAction =
   | { readonly do: 'fetch' | 'confirm' | 'claim' | 'settle' | 'drop' }
   | { readonly do: 'train'; readonly slice: number }
-  | { readonly do: 'draw' | 'disclose' | 'redraw'; readonly claimId: bigint }
+  | { readonly do: 'draw' | 'disclose' | 'redraw' | 'sweep'; readonly claimId: bigint }
   | { readonly do: 'defend' | 'timeout'; readonly gameId: bigint }
 
 /** Slices that a solver trains beyond the one being audited: enough to keep it busy, little to lose. */
@@ -47,8 +48,8 @@ export function solverActions(
   }
   if (!memory.contents) return [...actions, { do: 'fetch' }]
   if (task.claimId !== 0n && audit) {
-    if (audit.stage === 'drawing' && audit.drawable) actions.push({ do: 'draw', claimId: audit.claimId })
-    if (audit.stage === 'sealing' && nowSeconds > audit.deadline) actions.push({ do: 'redraw', claimId: audit.claimId })
+    const chore = choreOf(audit, games, nowSeconds, 0)
+    if (chore === 'draw' || chore === 'redraw' || chore === 'sweep') actions.push({ do: chore, claimId: audit.claimId })
     if (audit.stage === 'disclosing') actions.push({ do: 'disclose', claimId: audit.claimId })
     if (audit.stage === 'passed' && games.every((g) => g.decided)) actions.push({ do: 'settle' })
   }

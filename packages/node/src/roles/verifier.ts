@@ -1,6 +1,7 @@
 // The verifier: audits the segments it was drawn for, seals, reveals, and walks a liar down. Pure; node.ts carries it out.
 
 import type { Address } from 'viem'
+import { type Chore, choreOf, GRACE_SECONDS } from './chores.ts'
 import { type AuditView, type GameView, sameAddress } from './views.ts'
 
 export type Verdict = 'same' | 'different' | 'unavailable'
@@ -11,11 +12,8 @@ export const VERDICT: Readonly<Record<Verdict, number>> = { same: 1, different: 
 export type VerifierMemory = { readonly verdict?: Verdict /** First segment that differs. */; readonly different?: number }
 
 export type VerifierAction =
-  | { readonly do: 'audit' | 'seal' | 'reveal' | 'challenge' | 'redraw' | 'settle' | 'draw'; readonly claimId: bigint }
+  | { readonly do: 'audit' | 'seal' | 'reveal' | 'challenge' | Chore; readonly claimId: bigint }
   | { readonly do: 'press' | 'timeout'; readonly gameId: bigint }
-
-/** Seconds a verifier leaves the solver to do what anybody may do (draw, settle) before it does it for it. */
-export const GRACE_SECONDS = 5
 
 const includes = (list: readonly Address[], who: Address): boolean => list.some((a) => sameAddress(a, who))
 
@@ -37,11 +35,10 @@ export function verifierActions(
   if (!audit.assignments.some((a) => sameAddress(a.verifier, me)) || audit.stage === 'void') return actions
   if (memory.verdict === undefined) return audit.stage === 'sealing' ? [...actions, { do: 'audit', claimId }] : actions
   if (audit.stage === 'sealing' && !includes(audit.sealed, me)) actions.push({ do: 'seal', claimId })
-  if (audit.stage === 'sealing' && nowSeconds > audit.deadline + GRACE_SECONDS) actions.push({ do: 'redraw', claimId })
   if (audit.stage === 'revealing' && includes(audit.sealed, me) && !includes(audit.revealed, me)) actions.push({ do: 'reveal', claimId })
   if (memory.verdict === 'different' && includes(audit.revealed, me) && !games.some((g) => sameAddress(g.challenger, me)))
     actions.push({ do: 'challenge', claimId })
-  if (audit.stage === 'passed' && games.every((g) => g.decided) && nowSeconds > audit.deadline + GRACE_SECONDS)
-    actions.push({ do: 'settle', claimId })
+  const chore = choreOf(audit, games, nowSeconds, GRACE_SECONDS)
+  if (chore !== undefined) actions.push({ do: chore, claimId })
   return actions
 }
