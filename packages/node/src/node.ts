@@ -51,7 +51,7 @@ export type BitloomNode = {
   readonly stop: () => Promise<void>
 }
 
-const TICK_MS = 120
+const TICK_MS = 60
 /** Longest wait between two tries while the chain is down. */
 const MAX_BACKOFF_MS = 5_000
 const OFFER_LIFE_SECONDS = 3600
@@ -114,9 +114,13 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
   }
 
   let running = true
+  let working = false
+  /** Acts on what is new: a block, or work that was just finished. Between the two nothing can have changed. */
   const tick = async (): Promise<void> => {
     const from = BigInt(store.get<string>('node', 'cursor') ?? bitloom.network.fromBlock)
     const { events, next } = await readEvents(bitloom, from)
+    const finished = working && !roles.some((role) => role.working())
+    if (next === from && !finished) return
     store.transaction(() => {
       for (const event of events) {
         court.onEvent(event)
@@ -128,6 +132,7 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
     const now = await chainTime(bitloom)
     await renewOffer(now)
     for (const role of roles) await role.tick(now)
+    working = roles.some((role) => role.working())
   }
   const loop = (async () => {
     let backoff = options.tickMs ?? TICK_MS
