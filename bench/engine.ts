@@ -1,7 +1,7 @@
 // How fast the engine is on one thread: matrix products beside onnxruntime-web in the same run, elementwise and folds, and the quickstart's training step.
 // Run: node bench/engine.ts [--json FILE]
 import { writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
+import { cpus, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 import { fastTensorRoot, type Program, wasm } from '@bitloom/engine'
 import { ModuleBuilder } from '@bitloom/engine/wasm/assemble'
@@ -239,6 +239,8 @@ const machine = {
   node: process.versions.node,
   v8: process.versions.v8,
   threads: 1,
+  /** Above the number of cores, others were working too, and long calls are slower than they need be. */
+  loadAverage: round(loadavg()[0], 2),
   peak128Gflops: round(peakGflops()),
 }
 console.error('matrix products (some seconds each) …')
