@@ -12,7 +12,9 @@ import { after, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { tensorRoot } from '@bitloom/graph/merkle'
 import { toHex } from '@bitloom/graph/sha256'
-import { BlobDamagedError, BlobQuotaError, type BlobServer, type BlobStore, fetchBlob, openBlobStore, serveBlobs } from './blobs.ts'
+import { fetchBlob } from './blobfetch.ts'
+import { BlobDamagedError, BlobQuotaError, type BlobStore, openBlobStore } from './blobs.ts'
+import { type BlobServer, serveBlobs } from './blobserver.ts'
 import { GROUP_BYTES } from './groups.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'bitloom-blobs-'))

@@ -9,9 +9,6 @@ import { explainStoreError, syncFolder, writeFileAtomic } from '../store.ts'
 import { GROUP_BYTES, groupHeight, groupNode, groupRange, groupsOf, rootOfGroups, splitNodes, zeroNode } from './groups.ts'
 import { openReceiver, type Receiver } from './receiver.ts'
 
-export { type FetchOptions, type FetchVerdict, fetchBlob } from './blobfetch.ts'
-export { type BlobServer, type ServeOptions, serveBlobs } from './blobserver.ts'
-
 export type Root = `0x${string}`
 
 /** Default limit of all blobs together: 20 GB. */
