@@ -321,7 +321,8 @@ test('a fetch killed with -9 goes on where it was, and bytes that the crash spoi
   })
   const folder = join(dir, 'killed')
   const program = `
-    import { fetchBlob, openBlobStore } from ${JSON.stringify(join(import.meta.dirname, 'blobs.ts'))}
+    import { fetchBlob } from ${JSON.stringify(join(import.meta.dirname, 'blobfetch.ts'))}
+    import { openBlobStore } from ${JSON.stringify(join(import.meta.dirname, 'blobs.ts'))}
     const store = openBlobStore({ dir: ${JSON.stringify(folder)} })
     await fetchBlob({ root: ${JSON.stringify(root)}, bytes: ${bytes}, urls: [${JSON.stringify(slow)}], store, onProgress: ({ doneBytes }) => console.log(doneBytes) })`
   const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
