@@ -1,6 +1,7 @@
 // A node: services, roles, and the only loop with a clock. A failed tick is logged and tried again; nothing of it is lost, since every role acts from what is on chain and on disk.
 
 import { join } from 'node:path'
+import { wasm } from '@bitloom/engine'
 import {
   type ChainEvent,
   chainTime,
@@ -20,6 +21,7 @@ import { type Offers, startOffers } from './network/offers.ts'
 import { openChecker } from './roles/check.ts'
 import { type CheatPlan, openSolver, type Role } from './roles/solve.ts'
 import { contactLine, openServices, type ServiceOptions, type Services } from './services.ts'
+import { proveBackend } from './throughput.ts'
 
 export type RoleName = 'solver' | 'verifier' | 'whistleblower'
 
@@ -28,7 +30,6 @@ export type Price = {
   readonly weiPerTeraop: bigint
   readonly capacity: number
   readonly minAssurance: number
-  readonly operationsPerSecond: bigint
 }
 
 export type NodeOptions = ServiceOptions & {
@@ -59,6 +60,7 @@ const RENEW_BEFORE_SECONDS = 600
 
 /** Starts a node. It runs until `stop`. */
 export async function startNode(options: NodeOptions): Promise<BitloomNode> {
+  const operationsPerSecond = options.roles.length > 0 ? proveBackend(wasm) : 0n
   const services = await openServices({ ...options, dir: join(options.dir) })
   const { bitloom, store, log, peers } = services
   const court = openCourt(bitloom, store)
@@ -96,7 +98,7 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
       solver: services.me,
       weiPerTeraop: price.weiPerTeraop,
       memoryBytes: BigInt(options.memoryBytes),
-      operationsPerSecond: price.operationsPerSecond,
+      operationsPerSecond,
       capacity: price.capacity,
       validUntil: BigInt(nowSeconds + OFFER_LIFE_SECONDS),
       minAssurance: price.minAssurance,

@@ -1,28 +1,21 @@
-// What this machine does a second, measured by itself: the figure in its offers.
+// What this machine promises before it offers anything: the right bits, proved on the spot, and the speed at which it makes them.
 
-import type { Backend } from '@bitloom/engine'
-import { costOf, expr, input, makeGraph } from '@bitloom/graph'
+import { type Backend, selfTest } from '@bitloom/engine'
 
-const SIZE = 256
-const WARM_UP_MS = 60
-const MEASURE_MS = 120
+/**
+ * Proves a backend on this machine and measures it.
+ * @returns scalar operations a second on matrix products: the figure in its offers
+ * @throws {UnfitError} a bit differs from the interpreter's; no silent fallback
+ */
+export function proveBackend(backend: Backend): bigint {
+  const test = selfTest(backend)
+  if (!test.ok)
+    throw new UnfitError(
+      `The backend "${backend.name}" does not compute the right bits on this machine, so this node will not run: ${test.reason}\nSend this line and the output of bitloom doctor to the project.`,
+    )
+  return BigInt(Math.round(test.gflops * 1e9))
+}
 
-/** Scalar operations a second of a backend on 256 x 256 products, the bulk of any training step. */
-export function measureThroughput(backend: Backend): bigint {
-  const x = input(0, 'f32', [SIZE, SIZE])
-  const probe = expr('reshape', [expr('slice', [x], { shape: [1, 1], attrs: [0, 0, 1, 1] })], { shape: [1] })
-  const graph = makeGraph([{ name: 'x', kind: 'state', dtype: 'f32', shape: [SIZE, SIZE] }], [expr('dot', [x, x])], probe)
-  const program = backend.compile(graph)
-  program.write(0, new Uint8Array(4 * SIZE * SIZE))
-  const run = (ms: number): number => {
-    const started = performance.now()
-    let steps = 0
-    while (performance.now() - started < ms) {
-      program.step()
-      steps++
-    }
-    return (steps * 1000) / (performance.now() - started)
-  }
-  run(WARM_UP_MS)
-  return BigInt(Math.round(run(MEASURE_MS) * Number(costOf(graph).operations)))
+export class UnfitError extends Error {
+  override name = 'node.UnfitError'
 }

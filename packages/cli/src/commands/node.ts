@@ -1,9 +1,7 @@
 // `bitloom node start`: a node with its roles, until it is stopped. `node status`: what it is worth.
 
 import { join } from 'node:path'
-import { wasm } from '@bitloom/engine'
 import { type CheatPlan, keyAddress, loadKey, type NodeOptions, openStore, type RoleName, resolvePassword, startNode } from '@bitloom/node'
-import { measureThroughput } from '@bitloom/node/throughput'
 import { connect, deposit, freeOf, getRecord, lockedOf, seatPriceWei, takeSeats, tokensOf } from '@bitloom/sdk'
 import { parseEther } from 'viem'
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
@@ -107,7 +105,6 @@ async function start(call: Call): Promise<number> {
             weiPerTeraop: ether(call, 'price')!,
             capacity: call.number('capacity', { min: 1, max: 1000, whole: true })!,
             minAssurance: 0,
-            operationsPerSecond: measureThroughput(wasm),
           },
         }
       : {}),

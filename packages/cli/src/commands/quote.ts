@@ -3,7 +3,7 @@
 import { wasm } from '@bitloom/engine'
 import { bisectRounds, type Cost, costOf } from '@bitloom/graph'
 import type { Job } from '@bitloom/model'
-import { measureThroughput } from '@bitloom/node/throughput'
+import { proveBackend } from '@bitloom/node/throughput'
 import {
   ASSURANCE,
   type Assurance,
@@ -114,7 +114,7 @@ function assumed(call: Call): Listed {
     solver: zero,
     weiPerTeraop: parseEther(text),
     memoryBytes: 2n ** 63n,
-    operationsPerSecond: measureThroughput(wasm),
+    operationsPerSecond: proveBackend(wasm),
     capacity: 1,
     validUntil: 0n,
     minAssurance: 0,
