@@ -1,8 +1,12 @@
 #!/usr/bin/env node
 // The `bitloom` command: finds the command, runs it, and turns every failure into one sentence and an exit code.
 
+import { enableCompileCache } from 'node:module'
 import { type Command, EXIT, helpOf, parseCall, RefusedError, UsageError } from './command.ts'
 import { bold, dim, red } from './render.ts'
+
+// The quickstart starts eight processes of the same code: compiled once, a third of each one's start is saved (1.7 against 1.1 s of CPU).
+enableCompileCache()
 
 /** Commands by name; each is loaded only when asked for, so that `bitloom --help` is instant. */
 const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Command }>>> = {
