@@ -214,13 +214,16 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
 
   const nudge = openNudge(node)
   const steps = stepsOf(spec)
+  let told: ChainEvent | undefined
   /** One look at the chain and what follows from it; the outcome once there is one. */
   const look = async (): Promise<Outcome | undefined> => {
     for (let event = fresh[0]; event; event = fresh[0]) {
+      // told once, and done only when what it asks of us is done: the chain may be down in between
+      if (told !== event) report({ type: 'chain', event })
+      told = event
       if (event.name === 'Settled') lastState = await keep(Number(event.args.slice), event.args.claimId as bigint)
       fresh.shift()
       ours.push(event)
-      report({ type: 'chain', event })
     }
     const task = await getTask(bitloom, taskId)
     if (task.status === 'done' && ours.some((e) => e.name === 'Finished')) {

@@ -62,7 +62,8 @@ async function quickstart(call: Call): Promise<number> {
   const cheat = call.flag('cheat') && !honestOnly
   if (cheat && Number(slices) < 3)
     throw new RefusedError('The cheat lies in its second slice and somebody must finish: give --slices 3 or more, or --no-cheat.')
-  const say = (text: string): void => void process.stderr.write(`${text}\n`)
+  // the trainer's progress bar stands on the line we write to: clear it first, it draws itself again
+  const say = (text: string): void => void process.stderr.write(`${process.stderr.isTTY ? '\r\x1b[2K' : ''}${text}\n`)
   // a network of its own each time: what an earlier run left is of no use to this one
   const dir = join(out, 'network')
   rmSync(out, { recursive: true, force: true })
@@ -212,9 +213,12 @@ function showSummary(say: (text: string) => void, { summary, trained, local, tot
           `${money(trained.solversWei)} to solvers, ${money(trained.verifiersWei)} to verifiers; money in − money out = ${trained.conservationWei} wei`,
         ],
         ['gas', `${big(summary.gasPerSlice)} a slice on the happy path`],
+        ['compute', `everybody together ÷ local training = ${bold(summary.overheadTotal.toFixed(2))}, in CPU time`],
         [
-          'compute',
-          `everybody together ÷ local training = ${bold(summary.overheadTotal.toFixed(2))} ${dim(`(train ${cpu(total.train.cpuMs)}, audit ${cpu(total.audit.cpuMs)}, dispute ${cpu(total.dispute.cpuMs)}, hash ${cpu(total.hash.cpuMs)}; local ${cpu(local.trainCpuMs)}; CPU time)`)}`,
+          '',
+          dim(
+            `train ${cpu(total.train.cpuMs)} + audit ${cpu(total.audit.cpuMs)} + dispute ${cpu(total.dispute.cpuMs)} + hash ${cpu(total.hash.cpuMs)}; local ${cpu(local.trainCpuMs)}`,
+          ),
         ],
         ['hashing', percent(summary.hashShare)],
         ['time', `${seconds(1000 * summary.seconds)} in all, ${2 + nodes} processes`],
