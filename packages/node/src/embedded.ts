@@ -2,14 +2,14 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { chainOf, connect, deploy, mint, type Network } from '@bitloom/sdk'
 import { type Address, createWalletClient, http, type LocalAccount, parseEther } from 'viem'
 import { mnemonicToAccount } from 'viem/accounts'
 import { CHAIN_ID, type Chain, startChain } from './chain.ts'
-import { createKey, PASSWORD_VARIABLE } from './keystore.ts'
+import { createKey, keyAddress, PASSWORD_VARIABLE } from './keystore.ts'
 import { writeFileAtomic } from './store.ts'
 
 /** One node to start, in the words of `bitloom node start`. */
@@ -48,6 +48,8 @@ export type EmbeddedOptions = {
   readonly command: readonly string[]
   readonly nodes: readonly NodePlan[]
   readonly port?: number
+  /** Goes on with what lies in `dir`: the chain and its contracts, the nodes' keys and state. Without it a new network is deployed. */
+  readonly keep?: boolean
   readonly onLine?: (line: NodeLine) => void
 }
 
@@ -61,13 +63,20 @@ const STOP_TIMEOUT_MS = 10_000
 
 /** Starts everything and resolves when every node is ready. */
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
-  const { dir, command, onLine = () => undefined } = options
+  const { dir, command, keep = false, onLine = () => undefined } = options
   mkdirSync(dir, { recursive: true })
   const chain = await startChain({ dir: join(dir, 'chain'), ...(options.port === undefined ? {} : { port: options.port }) })
-  const password = randomBytes(16).toString('hex')
+  const password = keep ? keptPassword(dir) : randomBytes(16).toString('hex')
   const deployer = mnemonicToAccount(chain.mnemonic)
-  const network = { ...(await deploy(chain.rpcUrl, CHAIN_ID, deployer)), bootstrap: [] as string[] }
   const networkFile = join(dir, 'network.json')
+  const former = keep && existsSync(networkFile) ? (JSON.parse(readFileSync(networkFile, 'utf8')) as Network) : undefined
+  const network = await (former ? goOn(former, chain.rpcUrl, dir) : deploy(chain.rpcUrl, CHAIN_ID, deployer)).then(
+    (found) => ({ ...found, bootstrap: [] as string[] }),
+    async (error) => {
+      await chain.stop()
+      throw error
+    },
+  )
   const wallet = createWalletClient({ chain: chainOf(network), transport: http(chain.rpcUrl), account: deployer })
   const bitloom = await connect(network, deployer)
   const nodes: RunningNode[] = []
@@ -75,6 +84,8 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
 
   const fund = async (home: string): Promise<Address> => {
     mkdirSync(home, { recursive: true })
+    const kept = keep && existsSync(join(home, 'key.json')) ? keyAddress(join(home, 'key.json')) : undefined
+    if (kept) return kept
     const { address } = createKey(join(home, 'key.json'), password, { cost: THROWAWAY_COST })
     const hash = await wallet.sendTransaction({ to: address, value: ETHER })
     await bitloom.chain.waitForTransactionReceipt({ hash, pollingInterval: 20 })
@@ -83,6 +94,8 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   }
 
   const addresses = new Map<string, Address>()
+  /** Every process, ready or not, so that none outlives us. */
+  const children: Pick<RunningNode, 'child' | 'exited'>[] = []
   const start = async ({ name, args }: NodePlan): Promise<RunningNode> => {
     const home = join(dir, name)
     const address = addresses.get(name) ?? (await fund(home))
@@ -93,6 +106,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
       env: { ...process.env, [PASSWORD_VARIABLE]: password },
     })
     const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
+    children.push({ child, exited })
     const ready = new Promise<string>((resolve, reject) => {
       const timer = setTimeout(() => reject(new EmbeddedError(`${name} is not ready after ${READY_TIMEOUT_MS / 1000} s`)), READY_TIMEOUT_MS)
       child.once('error', reject)
@@ -117,9 +131,9 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   }
 
   const stop = async (): Promise<void> => {
-    for (const { child } of nodes) if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
+    for (const { child } of children) if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
     await Promise.all(
-      nodes.map(({ child, exited }) => {
+      children.map(({ child, exited }) => {
         const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
         return exited.finally(() => clearTimeout(timer))
       }),
@@ -137,6 +151,26 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     throw error
   }
   return { network, networkFile, chain, deployer, nodes, start, fund, password, stop }
+}
+
+/** The password of this network's throw-away keys, the same at every start. */
+function keptPassword(dir: string): string {
+  const path = join(dir, 'password')
+  if (!existsSync(path)) writeFileAtomic(path, `${randomBytes(16).toString('hex')}\n`)
+  return readFileSync(path, 'utf8').trim()
+}
+
+/**
+ * The network of last time, at the chain's present address.
+ * @throws {EmbeddedError} its contracts are not on the chain
+ */
+async function goOn(former: Network, rpcUrl: string, dir: string): Promise<Network> {
+  const network = { ...former, rpcUrl, bootstrap: [] }
+  const { chain } = await connect(network)
+  for (const [name, address] of Object.entries(network.contracts))
+    if ((await chain.getCode({ address })) === undefined)
+      throw new EmbeddedError(`${name} is not on the chain kept in ${dir}.\nBegin a new network with: bitloom dev --fresh`)
+  return network
 }
 
 function readLine(node: string, text: string): NodeLine | undefined {

@@ -1,8 +1,10 @@
 // `bitloom dev`: the whole network on this machine until Ctrl-C, with money in your pocket and a second terminal's first command printed.
 
-import { existsSync, readFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import * as artefacts from '@bitloom/contracts'
 import { CHAIN_ID, type Embedded, keyAddress, type NodeLine, type NodePlan, startEmbedded, writeFileAtomic } from '@bitloom/node'
 import { connect, explained, type Network, tokensOf } from '@bitloom/sdk'
 import { type Address, parseEther } from 'viem'
@@ -21,6 +23,7 @@ export const command: Command = {
     solvers: { type: 'string', value: 'N', help: 'nodes that train', default: '2' },
     verifiers: { type: 'string', value: 'N', help: 'nodes that check', default: '3' },
     cheat: { type: 'boolean', help: 'the cheapest solver lies in its second slice' },
+    fresh: { type: 'boolean', help: 'forget the chain and the nodes of last time first' },
     port: { type: 'string', value: 'PORT', help: 'of the chain; the last one used, or any free one' },
     json: { type: 'boolean', help: 'everything as JSON lines on stdout' },
   },
@@ -28,6 +31,8 @@ export const command: Command = {
     if (call.args.length > 0) throw new UsageError(`"${call.args[0]}" is one word too many.\nSee: bitloom dev --help`)
     const home = homeOf(call.text('home'))
     mustBeOurs(home)
+    if (call.flag('fresh')) rmSync(join(home, 'dev'), { recursive: true, force: true })
+    mustBeThisVersion(home)
     const plans = plansOf(
       call.number('solvers', { min: 1, max: 16, whole: true })!,
       call.number('verifiers', { min: 0, max: 32, whole: true })!,
@@ -100,6 +105,29 @@ function formerNetwork(home: string): Network | undefined {
   }
 }
 
+/** Which contracts this version deploys: one hash of all their code. */
+const contractsPrint = (): string =>
+  createHash('sha256')
+    .update(
+      Object.entries(artefacts)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([name, { bytecode }]) => `${name} ${bytecode}`)
+        .join('\n'),
+    )
+    .digest('hex')
+
+/** @throws {RefusedError} the network kept here has another version's contracts */
+function mustBeThisVersion(home: string): void {
+  const path = join(home, 'dev', 'contracts')
+  const here = contractsPrint()
+  if (existsSync(join(home, 'dev', 'network.json')) && (!existsSync(path) || readFileSync(path, 'utf8').trim() !== here))
+    throw new RefusedError(
+      `The network kept in ${join(home, 'dev')} has another version's contracts.\nBegin a new one: bitloom dev --fresh`,
+    )
+  mkdirSync(join(home, 'dev'), { recursive: true, mode: 0o700 })
+  writeFileAtomic(path, `${here}\n`)
+}
+
 /** The port of last time, so that what points to it keeps working. */
 function formerPort(home: string): number | undefined {
   const port = Number(/:(\d+)\/?$/.exec(formerNetwork(home)?.rpcUrl ?? '')?.[1])
@@ -115,7 +143,7 @@ async function launch(
 ): Promise<Embedded> {
   const command = [process.execPath, ...process.execArgv, fileURLToPath(new URL('../main.ts', import.meta.url))]
   const start = (at: number | undefined): Promise<Embedded> =>
-    startEmbedded({ dir: join(home, 'dev'), command, nodes, onLine, ...(at === undefined ? {} : { port: at }) })
+    startEmbedded({ dir: join(home, 'dev'), command, nodes, onLine, keep: true, ...(at === undefined ? {} : { port: at }) })
   try {
     return await start(port)
   } catch (error) {
@@ -129,7 +157,7 @@ const POCKET = { etherWei: parseEther('100'), tokensWei: parseEther('10000') }
 
 /** A funded key in the home: the one that is there, or a new one. Says where its password lies when it is ours. */
 async function pocket(home: string, embedded: Embedded): Promise<{ readonly address: Address; readonly passwordFile: string | undefined }> {
-  const passwordFile = join(home, 'dev', 'password')
+  const passwordFile = join(home, 'dev-password')
   const path = keyPath(home)
   if (!existsSync(path)) {
     writeFileAtomic(passwordFile, `${embedded.password}\n`)
@@ -169,6 +197,7 @@ async function welcome(call: Call, home: string, embedded: Embedded, plans: read
     return
   }
   const suffix = call.text('home') === undefined && process.env.BITLOOM_HOME === undefined ? '' : ` --home ${home}`
+  const orderOf = (name: string): number => plans.findIndex((plan) => plan.name === name)
   const argOf = (name: string, option: string): string => {
     const { args } = plans.find((plan) => plan.name === name)!
     const i = args.indexOf(`--${option}`)
@@ -184,12 +213,14 @@ async function welcome(call: Call, home: string, embedded: Embedded, plans: read
       '',
       table(
         ['node', 'role', '>price', 'address'],
-        embedded.nodes.map((node) => [
-          node.name,
-          argOf(node.name, 'role'),
-          argOf(node.name, 'price'),
-          `${node.address}${argOf(node.name, 'cheat') === '' ? '' : red('  cheats')}`,
-        ]),
+        [...embedded.nodes]
+          .sort((a, b) => orderOf(a.name) - orderOf(b.name))
+          .map((node) => [
+            node.name,
+            argOf(node.name, 'role'),
+            argOf(node.name, 'price'),
+            `${node.address}${argOf(node.name, 'cheat') === '' ? '' : red('  cheats')}`,
+          ]),
       ),
       '',
       'In a second terminal:',
