@@ -397,7 +397,7 @@ contract AuditTest is Scene {
         vm.expectRevert(abi.encodeWithSelector(Audit.WrongLength.selector, 0, 4));
         audit.disclose(claimId, d.segments, d.states, d.probes, new bytes32[][](0));
         audit.disclose(claimId, d.segments, d.states, d.probes, d.proofs);
-        vm.snapshotGasLastCall("Market", "disclose 4 segments");
+        vm.snapshotGasLastCall("Audit", "disclose 4 segments");
         vm.stopPrank();
         assertStage(claimId, Stage.Revealing);
     }

@@ -301,6 +301,7 @@ contract StakeTest is Scene {
         vm.expectRevert(abi.encodeWithSelector(Stake.NotYourSeat.selector, 1, address(0), verifiers[1]));
         stake.withdrawSeats(one(1));
         vm.stopPrank();
+        assertConserved();
         vm.prank(rival);
         stake.takeSeats(2);
         assertEq(stake.seatOf(1).owner, rival, "the vacant place first");
