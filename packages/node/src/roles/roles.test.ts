@@ -107,6 +107,15 @@ test('a verifier that said different challenges once it has revealed, then press
   assert.deepEqual(verifierActions(me, after, [mine], { verdict: 'different', different: 3 }, 301), [{ do: 'timeout', gameId: 4n }])
 })
 
+test('a verifier that sealed different challenges before the solver discloses, so that the solver cannot flee into a lapse', () => {
+  const shut = { ...audit, stage: 'disclosing' as const, sealed: [me] }
+  const different = { verdict: 'different', different: 3 } as const
+  assert.deepEqual(verifierActions(me, { ...audit, sealed: [me] }, [], different, 10), [], 'others may still copy while sealing is open')
+  assert.deepEqual(verifierActions(me, shut, [], different, 10), [{ do: 'challenge', claimId: 7n }])
+  assert.deepEqual(verifierActions(me, { ...shut, sealed: [other] }, [], different, 10), [], 'it never sealed')
+  assert.deepEqual(verifierActions(me, shut, [{ ...game, solver: other, challenger: me }], different, 10), [])
+})
+
 test('a verifier settles for a solver that went away, after a while', () => {
   const passed = { ...audit, stage: 'passed' as const, sealed: [me], revealed: [me] }
   assert.deepEqual(verifierActions(me, passed, [], { verdict: 'same' }, 500), [])

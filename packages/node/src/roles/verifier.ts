@@ -36,7 +36,9 @@ export function verifierActions(
   if (memory.verdict === undefined) return audit.stage === 'sealing' ? [...actions, { do: 'audit', claimId }] : actions
   if (audit.stage === 'sealing' && !includes(audit.sealed, me)) actions.push({ do: 'seal', claimId })
   if (audit.stage === 'revealing' && includes(audit.sealed, me) && !includes(audit.revealed, me)) actions.push({ do: 'reveal', claimId })
-  if (memory.verdict === 'different' && includes(audit.revealed, me) && !games.some((g) => sameAddress(g.challenger, me)))
+  // Before it is revealed already: an open dispute keeps a solver that was found out from not disclosing, which costs it only a quarter of its bond.
+  const shut = audit.stage !== 'sealing' && audit.stage !== 'drawing' && includes(audit.sealed, me)
+  if (memory.verdict === 'different' && shut && !games.some((g) => sameAddress(g.challenger, me)))
     actions.push({ do: 'challenge', claimId })
   const chore = choreOf(audit, games, nowSeconds, GRACE_SECONDS)
   if (chore !== undefined) actions.push({ do: chore, claimId })
