@@ -43,7 +43,7 @@ export function play(bitloom: Bitloom, gameId: bigint, move: Move): Promise<Tran
 
 type GameNote = { readonly gameId: string; readonly claimId: string }
 
-/** The disputes of the network as the log tells them, on disk: which games there are, and what was revealed in each. */
+/** The disputes of the network as the log tells them, on disk: which games there are, and what was revealed in those that this node plays as challenger. */
 export type Court = {
   readonly onEvent: (event: ChainEvent) => void
   /** Games about a claim, read from the chain; closed ones too. */
@@ -53,13 +53,19 @@ export type Court = {
 
 export function openCourt(bitloom: Bitloom, store: Store): Court {
   const journal = (gameId: unknown): string => `reveals/${gameId}`
+  const me = bitloom.account?.address.toLowerCase()
   return {
     onEvent: ({ name, args }) => {
       const { gameId } = args
-      if (name === 'Challenged')
+      if (name === 'Challenged') {
         store.put('games', `${args.claimId}/${gameId}`, { gameId: String(gameId), claimId: String(args.claimId) } satisfies GameNote)
+        if ((args.challenger as string).toLowerCase() === me) store.put('own-games', String(gameId), true)
+      }
+      if (name !== 'Revealed' && name !== 'ChunkShown') return
+      // only a challenger needs what was revealed, and strangers may reveal as much as they pay gas for
+      if (!store.has('own-games', String(gameId))) return
       if (name === 'Revealed') store.append(journal(gameId), { level: LEVELS[Number(args.level)]!, values: args.values as Hex[] })
-      if (name === 'ChunkShown') store.append(journal(gameId), { level: 'chunk', values: [args.chunk as Hex] })
+      else store.append(journal(gameId), { level: 'chunk', values: [args.chunk as Hex] })
     },
     gamesAbout: (claimId) =>
       Promise.all(store.list<GameNote>('games', { prefix: `${claimId}/` }).map(({ value }) => readQuarrel(bitloom, BigInt(value.gameId)))),
