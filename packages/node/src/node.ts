@@ -79,7 +79,10 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
   answerQuestions(services)
   const signedOffers = (): SignedOffer[] => offers.list().flatMap((held) => known.get(held.signature) ?? [])
   const contactOf = (solver: string): string | undefined =>
-    signedOffers().find(({ offer }) => offer.solver.toLowerCase() === solver.toLowerCase())?.offer.contact
+    signedOffers()
+      .filter(({ offer }) => offer.solver.toLowerCase() === solver.toLowerCase())
+      .reduce<Offer | undefined>((newest, { offer }) => (newest && newest.validUntil > offer.validUntil ? newest : offer), undefined)
+      ?.contact
 
   const roles: Role[] = []
   if (options.roles.includes('solver'))

@@ -6,6 +6,7 @@ import { type Backend, wasm } from '@bitloom/engine'
 import { type Bitloom, connect, type Network } from '@bitloom/sdk'
 import type { Hex, LocalAccount } from 'viem'
 import { hexToBytes, keccak256 } from 'viem'
+import { choosePort, PortTakenError } from './chain.ts'
 import { type Checkpoints, openCheckpoints } from './checkpoints.ts'
 import { type Contact, formatContact } from './contact.ts'
 import { type Meter, openMeter, type Readings } from './meter.ts'
@@ -67,20 +68,26 @@ export async function openServices(options: ServiceOptions): Promise<Services> {
       dir: join(dir, 'blobs'),
       ...(options.quotaBytes === undefined ? {} : { quotaBytes: options.quotaBytes }),
     })
-    const server = await serveBlobs({ store: blobs, host, port: options.blobPort ?? 0 })
+    // the ports of the last start, where they are still free: the addresses in our offers and in others' address books stay true
+    const former = store.get<Ports>('node', 'ports')
+    const server = await serveBlobs({ store: blobs, host, port: options.blobPort ?? (await freePort(former?.blobs, host)) })
     closers.push(() => server.stop())
     // the peer's identity must not reveal the account's key: derived from a signature-free hash of its address and a secret of this folder
     let secret = store.get<Hex>('node', 'peerSecret')
     if (!secret) store.put('node', 'peerSecret', (secret = keccak256(crypto.getRandomValues(new Uint8Array(32)))))
     const peers = await startPeers({
       secret: hexToBytes(secret),
-      listen: [`/ip4/${host}/tcp/${options.peerPort ?? 0}`],
+      listen: [`/ip4/${host}/tcp/${options.peerPort ?? (await freePort(former?.peers, host))}`],
       bootstrap: network.bootstrap,
       onError: (error) => log('handler-failed', { error: String(error) }),
     })
     closers.push(() => peers.stop())
     const [address] = peers.addresses()
     if (address === undefined) throw new Error('the peer host listens on no address')
+    store.put('node', 'ports', {
+      blobs: Number(new URL(server.url).port),
+      peers: Number(/\/tcp\/(\d+)/.exec(address)?.[1] ?? 0),
+    } satisfies Ports)
     return {
       bitloom,
       me: account.address,
@@ -104,6 +111,19 @@ export async function openServices(options: ServiceOptions): Promise<Services> {
     }
   } catch (error) {
     await stop()
+    throw error
+  }
+}
+
+type Ports = { readonly peers: number; readonly blobs: number }
+
+/** `wanted` where nobody else has taken it, else 0: any free one. */
+async function freePort(wanted: number | undefined, host: string): Promise<number> {
+  if (wanted === undefined) return 0
+  try {
+    return await choosePort(wanted, host)
+  } catch (error) {
+    if (error instanceof PortTakenError) return 0
     throw error
   }
 }
