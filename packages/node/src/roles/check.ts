@@ -65,6 +65,7 @@ type Loaded = { readonly spec: Spec; readonly contents: Contents; readonly stepp
 const ATTEMPTS = 20
 const NO_DIGEST = `0x${'00'.repeat(32)}` as Hex
 const BURST_MS = 20
+const newSalt = (): Hex => toHex(crypto.getRandomValues(new Uint8Array(32)))
 
 export function openChecker(services: Services, court: Court, options: CheckerOptions): Role {
   const { bitloom, me, store, meter, backend, log } = services
@@ -136,7 +137,7 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
    * @returns the finding; undefined where the data cannot be had (yet)
    */
   const check = async (claim: Claim, segments: readonly number[]): Promise<Finding | undefined> => {
-    const salt = toHex(crypto.getRandomValues(new Uint8Array(32)))
+    const salt = newSalt()
     const l = await load(claim)
     const book = l && (await findBook(services, claim.claimId, claim.root, peersOf(claim)))
     if (!l || !book || book.leaves.length !== l.spec.checkpointsPerSlice) return undefined
@@ -171,8 +172,10 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
       attempts.set(String(claimId), tries)
       await new Promise((resolve) => setTimeout(resolve, 250))
       if (tries < ATTEMPTS || stopping || !view) return
-      finding = { verdict: 'unavailable', digest: NO_DIGEST, salt: toHex(crypto.getRandomValues(new Uint8Array(32))) }
+      finding = { verdict: 'unavailable', digest: NO_DIGEST, salt: newSalt() }
     }
+    // what was sealed meanwhile for want of time stays: another salt would not open its seal
+    if (findingOf(claimId)) return
     store.put(findings, String(claimId), finding)
     log('checked', { claimId, segments, verdict: finding.verdict })
   }
@@ -238,6 +241,13 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
       case 'audit':
         start(() => audit(claimId, mine(view), view))
         return
+      case 'concede': {
+        const salt = newSalt()
+        store.put(findings, String(claimId), { verdict: 'unavailable', digest: NO_DIGEST, salt } satisfies Finding)
+        log('checked', { claimId, segments: mine(view), verdict: 'unavailable', reason: 'the time to seal is nearly over' })
+        await seal(bitloom, claimId, sealOf(claimId, me, 'unavailable', NO_DIGEST, salt))
+        return
+      }
       case 'seal':
         await seal(bitloom, claimId, sealOf(claimId, me, finding!.verdict, finding!.digest, finding!.salt))
         return
@@ -334,6 +344,7 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
         }
       }
     },
+    working: () => work !== undefined,
     idle: async () => {
       stopping = true
       await work

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import type { Address, Hex } from 'viem'
 import { choreOf, GRACE_SECONDS } from './chores.ts'
 import { solverActions } from './solver.ts'
-import { verifierActions } from './verifier.ts'
+import { LAST_SECONDS, verifierActions } from './verifier.ts'
 import type { AuditView, GameView, TaskView } from './views.ts'
 
 const [me, other] = ['0x00000000000000000000000000000000000000aa', '0x00000000000000000000000000000000000000bb'] as [Address, Address]
@@ -94,6 +94,14 @@ test('a verifier audits before it seals, seals before it reveals, and does nothi
     'it never sealed',
   )
   assert.deepEqual(verifierActions(other, audit, [], {}, 10), [])
+})
+
+test('a verifier that cannot know in time seals that it could not, since silence costs it a part of its seat', () => {
+  assert.deepEqual(verifierActions(me, audit, [], {}, 500 - LAST_SECONDS), [{ do: 'audit', claimId: 7n }])
+  assert.deepEqual(verifierActions(me, audit, [], {}, 501 - LAST_SECONDS), [{ do: 'concede', claimId: 7n }])
+  assert.deepEqual(verifierActions(me, audit, [], { verdict: 'same' }, 499), [{ do: 'seal', claimId: 7n }])
+  assert.deepEqual(verifierActions(me, audit, [], {}, 501), [], 'too late: the chain would refuse it')
+  assert.deepEqual(verifierActions(other, audit, [], {}, 499), [])
 })
 
 test('a verifier that said different challenges once it has revealed, then presses, then takes a stalled game', () => {

@@ -12,8 +12,14 @@ export const VERDICT: Readonly<Record<Verdict, number>> = { same: 1, different: 
 export type VerifierMemory = { readonly verdict?: Verdict /** First segment that differs. */; readonly different?: number }
 
 export type VerifierAction =
-  | { readonly do: 'audit' | 'seal' | 'reveal' | 'challenge' | Chore; readonly claimId: bigint }
+  | { readonly do: 'audit' | 'concede' | 'seal' | 'reveal' | 'challenge' | Chore; readonly claimId: bigint }
   | { readonly do: 'press' | 'timeout'; readonly gameId: bigint }
+
+/**
+ * Before the time to seal is over, a verifier that knows nothing yet seals *unavailable*: whoever serves slowly, or cuts segments that nobody runs in
+ * time, must not cost it its seat. A block of Ethereum and some.
+ */
+export const LAST_SECONDS = 15
 
 const includes = (list: readonly Address[], who: Address): boolean => list.some((a) => sameAddress(a, who))
 
@@ -33,7 +39,10 @@ export function verifierActions(
     else if (nowSeconds > game.deadline) actions.push({ do: 'timeout', gameId: game.gameId })
   }
   if (!audit.assignments.some((a) => sameAddress(a.verifier, me)) || audit.stage === 'void') return actions
-  if (memory.verdict === undefined) return audit.stage === 'sealing' ? [...actions, { do: 'audit', claimId }] : actions
+  if (memory.verdict === undefined) {
+    if (audit.stage !== 'sealing' || nowSeconds > audit.deadline) return actions
+    return [...actions, { do: nowSeconds > audit.deadline - LAST_SECONDS ? 'concede' : 'audit', claimId }]
+  }
   if (audit.stage === 'sealing' && !includes(audit.sealed, me)) actions.push({ do: 'seal', claimId })
   if (audit.stage === 'revealing' && includes(audit.sealed, me) && !includes(audit.revealed, me)) actions.push({ do: 'reveal', claimId })
   // Before it is revealed already: an open dispute keeps a solver that was found out from not disclosing, which costs it only a quarter of its bond.
