@@ -186,11 +186,8 @@ export function walk(events: readonly ChainEvent[], g: Background): Walk {
       revealed = event
     } else if (name === 'Moved') {
       const now = placeOf(event)
-      if (place && now.level === 'over') {
-        if (revealed) say('solver', place.level, shows(place, revealed))
-        if (place.toMove === 'challenger' && !revealed) say('challenger', place.level, closing(place, events) ?? narrows(place, now))
-      } else if (place && revealed) say('solver', place.level, shows(place, revealed))
-      else if (place) say('challenger', place.level, narrows(place, now))
+      if (place && revealed) say('solver', place.level, shows(place, revealed))
+      else if (place) say(place.toMove, place.level, (now.level === 'over' && closing(events)) || narrows(place, now))
       revealed = undefined
       place = now
     } else if (name === 'Decided') {
@@ -211,14 +208,14 @@ export function walk(events: readonly ChainEvent[], g: Background): Walk {
 }
 
 /** The challenger's last word, by what it decided. */
-function closing(place: Place, events: readonly ChainEvent[]): string | undefined {
+function closing(events: readonly ChainEvent[]): string | undefined {
   const decided = events.find((e) => e.name === 'Decided')
   const ground = decided && GROUNDS[Number(decided.args.ground)]
   if (ground === 'scalar') return 'proves the operands, and the contract computes the step'
   if (ground === 'input') return 'proves what was in the slot that the step read'
   if (ground === 'state') return 'proves what the slot should have become'
   if (ground === 'probe') return 'proves what the probe was'
-  if (ground === 'clock') return `(the ${place.toMove} let its time run out)`
+  if (ground === 'clock') return 'lets its time run out'
   return undefined
 }
 
