@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { type Compiled, compile, contractsFolder, contractsPath, readSource, SolidityError, solidityFiles } from './solidity.ts'
 
 /** Most bytes of deployed code that an EVM chain accepts (EIP-170). */
@@ -104,11 +105,22 @@ const check = (): void => {
   } else console.error(`${Object.keys(files).length - 1} contracts match their sources`)
 }
 
+/** The platform's own binary: npm's `forge` wrapper drops the exit status, so that failing tests would look like passing ones. */
+const forgeBinary = (): string => {
+  const name = `@foundry-rs/forge-${process.platform}-${process.arch === 'x64' ? 'amd64' : process.arch}`
+  const here = createRequire(import.meta.url)
+  try {
+    return createRequire(here.resolve('@foundry-rs/forge/package.json')).resolve(
+      `${name}/bin/forge${process.platform === 'win32' ? '.exe' : ''}`,
+    )
+  } catch (cause) {
+    throw new SolidityError(`the package ${name} is not installed\n  run: npm install, without --omit=optional`, { cause })
+  }
+}
+
 const test = (args: readonly string[]): void => {
-  // npm puts forge among the workspace's programs; the shim beside foundry.toml is its compiler.
-  const forge = new URL('../node_modules/.bin/forge', import.meta.url).pathname
-  const { status, error } = spawnSync(forge, ['test', ...args], { cwd: contractsPath('.'), stdio: 'inherit' })
-  if (error) throw new SolidityError(`forge did not start\n  run: npm install`, { cause: error })
+  const { status, error } = spawnSync(forgeBinary(), ['test', ...args], { cwd: contractsPath('.'), stdio: 'inherit' })
+  if (error) throw new SolidityError('forge did not start\n  run: npm install', { cause: error })
   process.exitCode = status ?? 1
 }
 

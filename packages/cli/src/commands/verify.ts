@@ -2,8 +2,8 @@
 
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { wasm } from '@bitloom/engine'
 import { stateRoot } from '@bitloom/dispute'
+import { wasm } from '@bitloom/engine'
 import { graphId, toHex } from '@bitloom/graph'
 import { readSafetensors } from '@bitloom/model/safetensors'
 import { type Check, checkReceipt, engineStepper, type Receipt, trainLocal } from '@bitloom/node'
@@ -48,8 +48,17 @@ async function verify(call: Call): Promise<number> {
   const ok = checks.length > 0 && checks.every((c) => c.ok)
   if (call.flag('json')) process.stdout.write(`${JSON.stringify({ ok, checks })}\n`)
   else {
-    process.stdout.write(`${table(['', '', ''], checks.map((c) => [c.ok ? green('✓') : red('✗'), bold(c.what), dim(c.detail)]))}\n`)
-    process.stdout.write(ok ? `${green('The receipt holds.')}${weightsPath === undefined ? dim(' Give model.safetensors too to check the weights.') : ''}\n` : `${red('The receipt does not hold.')}\n`)
+    process.stdout.write(
+      `${table(
+        ['', '', ''],
+        checks.map((c) => [c.ok ? green('✓') : red('✗'), bold(c.what), dim(c.detail)]),
+      )}\n`,
+    )
+    process.stdout.write(
+      ok
+        ? `${green('The receipt holds.')}${weightsPath === undefined ? dim(' Give model.safetensors too to check the weights.') : ''}\n`
+        : `${red('The receipt does not hold.')}\n`,
+    )
   }
   return ok ? EXIT.ok : EXIT.refused
 }
@@ -77,7 +86,9 @@ async function rerun(call: Call, receipt: Receipt): Promise<Check> {
     const job = await recipe.job({ seed, slices })
     if (toHex(graphId(job.graph)) !== receipt.spec.graphId || toHex(stateRoot(job.state)) !== receipt.spec.initialState) continue
     const screen = openScreen()
-    const run = await trainLocal(job, engineStepper(wasm, job.graph), (done) => screen.status(` ${bar(done / job.steps)} computed again: step ${done}/${job.steps}`))
+    const run = await trainLocal(job, engineStepper(wasm, job.graph), (done) =>
+      screen.status(` ${bar(done / job.steps)} computed again: step ${done}/${job.steps}`),
+    )
     screen.done()
     return { what: 'rerun', ok: run.root === receipt.final.stateRoot, detail: `${job.steps} steps computed again here end in ${run.root}` }
   }

@@ -70,7 +70,10 @@ const PROGRESS_STEPS = 8
 
 export type Role = {
   readonly onEvent: (event: ChainEvent) => void
-  readonly tick: (nowSeconds: number) => Promise<void> /** Settles when nothing is being computed. */
+  readonly tick: (nowSeconds: number) => Promise<void>
+  /** Whether something is being computed beside the loop. */
+  readonly working: () => boolean
+  /** Settles when nothing is being computed. */
   readonly idle: () => Promise<void>
 }
 
@@ -414,6 +417,7 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
         }
       }
     },
+    working: () => work !== undefined,
     idle: async () => {
       stopping.abort()
       await Promise.all([work, ...fetching.values()])
