@@ -21,7 +21,8 @@ export type Typed = { readonly text: string; readonly done?: 'entered' | 'stoppe
 /** One more piece of terminal input. */
 export function typed(before: string, input: string): Typed {
   let text = before
-  for (const c of input) {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: arrow keys and their kin begin with the escape character
+  for (const c of input.replace(/\u001b(\[[0-9;]*[A-Za-z~]|.)/g, '')) {
     if (c === '\r' || c === '\n') return { text, done: 'entered' }
     if (c === '\u0003' || c === '\u0004') return { text, done: 'stopped' }
     if (c === '\u007f' || c === '\b') text = [...text].slice(0, -1).join('')
