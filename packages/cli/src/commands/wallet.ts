@@ -215,9 +215,10 @@ async function fund(call: Call, who: Address | undefined): Promise<void> {
 }
 
 async function exportKey(call: Call): Promise<void> {
-  const key = await unlock(call)
-  if (!call.flag('yes') && !(await confirm(`Whoever sees the private key of ${key.address} owns everything it owns. Print it?`)))
+  const address = addressOf(call, undefined)
+  if (!call.flag('yes') && !(await confirm(`Whoever sees the private key of ${address} owns everything it owns. Print it?`)))
     throw new RefusedError('Not printed.\nAnswer yes at a terminal, or give --yes.')
+  const key = await unlock(call)
   if (call.flag('json')) printJson({ address: key.address, privateKey: key.exportPrivateKey() })
   else print(key.exportPrivateKey())
 }
