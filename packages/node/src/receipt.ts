@@ -1,8 +1,9 @@
 // The receipt: a portable file that says what was run, accepted, disputed and paid, and that anybody can check offline (`bitloom verify`).
 
 import { createHash } from 'node:crypto'
-import { type ArbiterErrorName, decodeLeaf, judge, type Operand, terms } from '@bitloom/dispute'
+import { type ArbiterErrorName, checkpointMoment, decodeLeaf, judge, type Operand, terms } from '@bitloom/dispute'
 import {
+  depthOf,
   encodeGraph,
   fromHex,
   type Graph,
@@ -30,6 +31,9 @@ export type AcceptedSlice = {
   readonly claimRoot: Hex
   readonly startState: Hex
   readonly endState: Hex
+  /** With `endState` the claim's last leaf, and its proof under `claimRoot`. */
+  readonly probeCommit: Hex
+  readonly endProof: readonly Hex[]
   /** Verifiers that re-ran segments of it and said *same*. */
   readonly attestedBy: readonly Address[]
   readonly segmentsAudited: number
@@ -104,16 +108,19 @@ export async function makeReceipt(bitloom: Bitloom, parts: ReceiptParts): Promis
   const { taskId, spec, graph, events } = parts
   const named = (name: string): ChainEvent[] => events.filter((e) => e.name === name)
   const claimed = new Map(named('Claimed').map((e) => [String(e.args.claimId), e]))
-  const slices = named('Settled').map((e): AcceptedSlice => {
+  const slices: AcceptedSlice[] = []
+  for (const e of named('Settled')) {
     const id = String(e.args.claimId)
     const claim = claimed.get(id)!
-    return {
+    slices.push({
       slice: Number(e.args.slice),
       claimId: id,
       solver: e.args.solver as Address,
       claimRoot: claim.args.root as Hex,
       startState: claim.args.startState as Hex,
       endState: claim.args.endState as Hex,
+      probeCommit: claim.args.probeCommit as Hex,
+      endProof: await readEndProof(bitloom, claim.transactionHash),
       attestedBy: named('Revealed')
         .filter((r) => r.contract === 'Audit' && String(r.args.claimId) === id && Number(r.args.verdict) === SAME)
         .map((r) => r.args.verifier as Address),
@@ -124,8 +131,8 @@ export async function makeReceipt(bitloom: Bitloom, parts: ReceiptParts): Promis
       verifiersWei: String(e.args.verifiersWei),
       transaction: e.transactionHash,
       blockNumber: String(e.blockNumber),
-    }
-  })
+    })
+  }
   const disputes: DecidedDispute[] = []
   for (const decided of named('Decided')) disputes.push(await readDispute(bitloom, graph, decided))
   const sum = (list: readonly bigint[]): string => String(list.reduce((a, b) => a + b, 0n))
@@ -153,10 +160,19 @@ export async function makeReceipt(bitloom: Bitloom, parts: ReceiptParts): Promis
   }
 }
 
+/** The proof that a claim's transaction carried; the log does not repeat it. */
+async function readEndProof(bitloom: Bitloom, hash: Hash): Promise<Hex[]> {
+  const { input } = await bitloom.chain.getTransaction({ hash })
+  const { args } = decodeFunctionData({ abi: fullAbi('Market'), data: input })
+  return args?.[5] as Hex[]
+}
+
 /** `Verdict.Same` of Types.sol. */
 const SAME = 3
 /** `Ground.Scalar` of Claims.sol. */
 const SCALAR = 1
+/** The last of them. */
+const CLOCK = 7
 
 async function readDispute(bitloom: Bitloom, graph: Graph, decided: ChainEvent): Promise<DecidedDispute> {
   const { args, transactionHash } = decided
@@ -200,6 +216,9 @@ export type Check = { readonly what: string; readonly ok: boolean; readonly deta
 export type Weights = ReadonlyMap<string, { readonly data: Float32Array | Int32Array | Uint8Array }>
 
 const MAX_SLICES = 2 ** 20
+/** Each costs a solver its bond, or a challenger: no task has as many. */
+const MAX_DISPUTES = 1024
+const isAmount = (x: unknown): boolean => typeof x === 'string' && /^\d{1,78}$/.test(x)
 
 /**
  * Checks a receipt and the weights that came with it, without asking anybody.
@@ -214,8 +233,14 @@ export function checkReceipt(value: unknown, weights: Weights | undefined, files
   try {
     const r = value as Receipt
     if (!check('format', r?.format === RECEIPT_FORMAT, `${r?.format ?? 'none'}`)) return checks
-    if (!Array.isArray(r.slices) || r.slices.length > MAX_SLICES || !Array.isArray(r.disputes) || !Array.isArray(r.final?.slots)) {
-      check('form', false, 'slices, disputes or final slots are missing')
+    if (
+      !Array.isArray(r.slices) ||
+      r.slices.length > MAX_SLICES ||
+      !Array.isArray(r.disputes) ||
+      r.disputes.length > MAX_DISPUTES ||
+      !Array.isArray(r.final?.slots)
+    ) {
+      check('form', false, 'slices, disputes or final slots are missing or too many')
       return checks
     }
     const spec = { ...r.spec, operationsPerStep: BigInt(r.spec.operationsPerStep!) } as unknown as Spec
@@ -236,6 +261,24 @@ export function checkReceipt(value: unknown, weights: Weights | undefined, files
       'slices',
       linked && r.slices.length === spec.slices,
       `${r.slices.length} of ${spec.slices}, each starting where the one before ended, from the spec's initial state: ${stepsOf(spec)} steps`,
+    )
+    const depth = depthOf(spec.checkpointsPerSlice)
+    const astray = r.slices.filter(
+      (s) =>
+        !proves(
+          fromHex(s.claimRoot),
+          depth,
+          spec.checkpointsPerSlice - 1,
+          checkpointMoment({ stateRoot: fromHex(s.endState), probeCommit: fromHex(s.probeCommit) }),
+          s.endProof.map(fromHex),
+        ),
+    )
+    check(
+      'claims',
+      astray.length === 0,
+      astray.length === 0
+        ? `each end state is the last of the ${spec.checkpointsPerSlice} under its claim's root`
+        : `not under its claim's root: the end state of slice ${astray[0]!.slice}`,
     )
     const audited = r.slices.filter((s) => s.attestedBy.length > 0).length
     check(
@@ -275,6 +318,8 @@ export function checkReceipt(value: unknown, weights: Weights | undefined, files
       )
     for (const d of r.disputes) checkDispute(d, spec, graph, check)
     const m = r.money
+    const amounts = [...Object.values(m), ...r.slices.flatMap((s) => [s.solverWei, s.verifiersWei])]
+    if (!check('amounts', amounts.every(isAmount), `${amounts.length} amounts in wei, none below 0`)) return checks
     const out = BigInt(m.solversWei) + BigInt(m.verifiersWei) + BigInt(m.refundedWei)
     const paid = r.slices.reduce((n, s) => n + BigInt(s.solverWei) + BigInt(s.verifiersWei), 0n)
     check(
@@ -290,8 +335,16 @@ export function checkReceipt(value: unknown, weights: Weights | undefined, files
 
 function checkDispute(d: DecidedDispute, spec: Spec, graph: Graph, check: (what: string, ok: boolean, detail: string) => boolean): void {
   const what = `dispute ${d.gameId}`
+  if (d.ground !== SCALAR) {
+    check(
+      what,
+      Number.isInteger(d.ground) && d.ground > SCALAR && d.ground <= CLOCK && typeof d.convicted === 'boolean' && d.scalar === undefined,
+      `${d.convicted ? 'the solver was convicted' : 'the challenger lost'}; ground ${d.ground} has no scalar to compute again`,
+    )
+    return
+  }
   if (!d.scalar) {
-    check(what, true, `${d.convicted ? 'the solver was convicted' : 'the challenger lost'}; its ground has no scalar to compute again`)
+    check(what, false, 'the scalar step that decided it is missing')
     return
   }
   const { leaf, leafProof, acc, trace, operands } = d.scalar
