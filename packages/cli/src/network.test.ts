@@ -25,7 +25,7 @@ type Ran = { readonly code: number | null; readonly out: string; readonly err: s
 
 /** Runs one command line to its end. */
 function run(line: string, env: Record<string, string> = {}): Promise<Ran> {
-  const { BITLOOM_PASSWORD: _, BITLOOM_HOME: __, ...inherited } = process.env
+  const { BITLOOM_PASSWORD: _, BITLOOM_HOME: __, FORCE_COLOR: ___, ...inherited } = process.env
   const child = spawn(process.execPath, [MAIN, ...line.split(' ')], { env: { ...inherited, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   const [out, err]: [string[], string[]] = [[], []]
   child.stdout.setEncoding('utf8').on('data', (text: string) => out.push(text))
@@ -217,7 +217,7 @@ test('mistakes on the command line end with status 2 and a way on; a missing cha
     ['wallet show --colour', /bitloom wallet --help/],
     ['wallet show 0x12', /no address/],
     ['graph print nothing', /mnist/],
-    ['quote mnist --price dear', /such as 0.01/],
+    ['quote mnist --price dear', /such as 100/],
     ['doctor --port 99999', /65535/],
   ]
   for (const [line, way] of usage) {

@@ -108,7 +108,7 @@ export const command: Command = {
 /** An offer at the price that the caller assumes, as fast as this machine. */
 function assumed(call: Call): Listed {
   const text = call.text('price')!
-  if (!/^\d{1,12}(\.\d{1,18})?$/.test(text)) throw new UsageError(`--price ${text}: give an amount such as 0.01`)
+  if (!/^\d{1,12}(\.\d{1,18})?$/.test(text)) throw new UsageError(`--price ${text}: give an amount such as 100`)
   const zero = '0x0000000000000000000000000000000000000000' as const
   const offer: Offer = {
     solver: zero,
@@ -133,7 +133,7 @@ async function askNetwork(call: Call): Promise<Listed[]> {
     if (offers.length > 0) return await listOffers(bitloom, offers)
     if (node.services.peers.connected().length === 0) throw nobodyThere(network)
     throw new RefusedError(
-      'Nobody offers anything at the moment.\nQuote with an assumed price instead, such as --price 0.01, or listen longer with --wait 30.',
+      'Nobody offers anything at the moment.\nQuote with an assumed price instead, such as --price 100, or listen longer with --wait 30.',
     )
   } finally {
     await leave()
