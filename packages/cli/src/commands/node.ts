@@ -1,12 +1,13 @@
 // `bitloom node start`: a node with its roles, until it is stopped. `node status`: what it is worth.
 
 import { join } from 'node:path'
-import { type CheatPlan, keyAddress, loadKey, type NodeOptions, openStore, type RoleName, resolvePassword, startNode } from '@bitloom/node'
+import { type CheatPlan, keyAddress, type NodeOptions, openStore, type RoleName, startNode } from '@bitloom/node'
 import { connect, deposit, freeOf, getRecord, lockedOf, seatPriceWei, takeSeats, tokensOf } from '@bitloom/sdk'
 import { parseEther } from 'viem'
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
 import { HOME_OPTION, homeOf, keyPath, networkPath, readNetwork } from '../home.ts'
 import { big, dim, money, table } from '../render.ts'
+import { PASSWORD_OPTION, unlock } from '../unlock.ts'
 
 const ROLES: readonly RoleName[] = ['solver', 'verifier', 'whistleblower']
 
@@ -25,7 +26,7 @@ export const command: Command = {
     seats: { type: 'string', value: 'N', help: 'a verifier’s seats, taken at the first start', default: '1' },
     host: { type: 'string', value: 'ADDRESS', help: 'listen here; the default is this computer only', default: '127.0.0.1' },
     port: { type: 'string', value: 'PORT', help: 'for peers; any free one by default' },
-    'password-file': { type: 'string', value: 'FILE', help: 'the key’s password (or BITLOOM_PASSWORD)' },
+    ...PASSWORD_OPTION,
     cheat: { type: 'string', value: 'SLICE', help: 'for demonstrations: lie in one element of one step of this slice (0, 1, …)' },
     json: { type: 'boolean', help: 'log as JSON lines on stdout' },
   },
@@ -49,8 +50,7 @@ async function start(call: Call): Promise<number> {
   const network = readNetwork(call.text('network') ?? networkPath(home))
   const roles = (call.text('role') ?? '').split(',').map((r) => r.trim()) as RoleName[]
   for (const role of roles) if (!ROLES.includes(role)) throw new UsageError(`--role ${role}: roles are ${ROLES.join(', ')}`)
-  const file = call.text('password-file')
-  const key = loadKey(keyPath(home), resolvePassword(file === undefined ? {} : { file }))
+  const key = await unlock(call)
   const json = call.flag('json')
   const log = (event: string, values: Readonly<Record<string, unknown>> = {}): void => {
     if (json)

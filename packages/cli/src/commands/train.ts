@@ -9,17 +9,7 @@ import type { Data } from '@bitloom/graph'
 import { toHex } from '@bitloom/graph'
 import type { Job } from '@bitloom/model'
 import { sparkline } from '@bitloom/model/curve'
-import {
-  engineStepper,
-  loadKey,
-  makeReceipt,
-  type Progress,
-  resolvePassword,
-  runTask,
-  startNode,
-  trainLocal,
-  writeFileAtomic,
-} from '@bitloom/node'
+import { engineStepper, makeReceipt, type Progress, runTask, startNode, trainLocal, writeFileAtomic } from '@bitloom/node'
 import {
   ASSURANCE,
   type Assurance,
@@ -42,11 +32,12 @@ import {
 import { type LocalAccount, parseEther } from 'viem'
 import { writeArtefacts } from '../artefacts.ts'
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
-import { HOME_OPTION, homeOf, keyPath, networkPath, readNetwork } from '../home.ts'
+import { HOME_OPTION, homeOf, networkPath, readNetwork } from '../home.ts'
 import { narrator } from '../narrate.ts'
 import { type Recipe, recipeOf } from '../recipes.ts'
 import { bar, big, bold, dim, green, money, openScreen, percent, seconds, short, table } from '../render.ts'
 import { figuresOf } from '../summary.ts'
+import { PASSWORD_OPTION, unlock } from '../unlock.ts'
 
 export const command: Command = {
   name: 'train',
@@ -65,7 +56,7 @@ export const command: Command = {
     wait: { type: 'string', value: 'SECONDS', help: 'and no longer than this', default: '15' },
     out: { type: 'string', value: 'DIR', help: 'where the model goes', default: 'out' },
     yes: { type: 'boolean', help: 'pay without asking' },
-    'password-file': { type: 'string', value: 'FILE', help: 'the key’s password (or BITLOOM_PASSWORD)' },
+    ...PASSWORD_OPTION,
     json: { type: 'boolean', help: 'every event as a JSON line on stdout' },
     quiet: { type: 'boolean', help: 'say nothing on stderr' },
   },
@@ -132,7 +123,6 @@ async function gatherOffers(current: () => SignedOffer[], enough: number, waitSe
 async function onNetwork(call: Call, recipe: Recipe, job: Job, cut: ReturnType<Recipe['cut']>, emit: Emit): Promise<void> {
   const home = homeOf(call.text('home'))
   const network = readNetwork(call.text('network') ?? networkPath(home))
-  const file = call.text('password-file')
   const assurance = call.text('assurance') as Assurance
   if (!(assurance in ASSURANCE)) throw new UsageError(`--assurance ${assurance}: levels are ${Object.keys(ASSURANCE).join(', ')}`)
   const verifiers = call.number('verifiers', { min: 1, max: 16, whole: true })!
@@ -140,7 +130,7 @@ async function onNetwork(call: Call, recipe: Recipe, job: Job, cut: ReturnType<R
   if (budget !== undefined && !/^\d+(\.\d{1,18})?$/.test(budget)) throw new UsageError(`--budget ${budget}: give an amount such as 5`)
   const enough = call.number('offers', { min: 1, max: 1000, whole: true })!
   const wait = call.number('wait', { min: 0, max: 600 })!
-  const { account }: { account: LocalAccount } = loadKey(keyPath(home), resolvePassword(file === undefined ? {} : { file }))
+  const { account }: { account: LocalAccount } = await unlock(call)
   const screen = screenFor(call)
   const started = performance.now()
   // the submitter's node holds the task's contents until the task is over: a folder of its own for each run
