@@ -8,7 +8,15 @@ import { readMnist } from '@bitloom/model/data/mnist'
 
 const { train } = readMnist()
 const count = 512
-const job = mnistJob({ images: train.images.subarray(0, count * 784), labels: train.labels.subarray(0, count), count, seed: [7, 7], steps: 3, batch: 8, hidden: 16 })
+const job = mnistJob({
+  images: train.images.subarray(0, count * 784),
+  labels: train.labels.subarray(0, count),
+  count,
+  seed: [7, 7],
+  steps: 3,
+  batch: 8,
+  hidden: 16,
+})
 
 let [law, fast] = [job.state, job.state]
 for (let step = 1; step <= job.steps; step++) {

@@ -2,19 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import {
-  cheat,
-  type Game,
-  GROUNDS,
-  type Knowledge,
-  LEVELS,
-  type Lie,
-  type Match,
-  openGame,
-  play,
-  replay,
-  SIDES,
-} from '@bitloom/dispute'
+import { cheat, type Game, GROUNDS, type Knowledge, LEVELS, type Lie, type Match, openGame, play, replay, SIDES } from '@bitloom/dispute'
 import { everyOp } from '@bitloom/dispute/everyop'
 import { elementOf } from '@bitloom/dispute/knowledge'
 import { interpret, sizeOf } from '@bitloom/graph'

@@ -86,7 +86,13 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
 
   const roles: Role[] = []
   if (options.roles.includes('solver'))
-    roles.push(openSolver(services, court, { memoryBytes: options.memoryBytes, ...(options.cheat ? { cheat: options.cheat } : {}) }))
+    roles.push(
+      openSolver(services, court, {
+        memoryBytes: options.memoryBytes,
+        operationsPerSecond,
+        ...(options.cheat ? { cheat: options.cheat } : {}),
+      }),
+    )
   if (options.roles.includes('verifier'))
     roles.push(openChecker(services, court, { memoryBytes: options.memoryBytes, unasked: false, contactOf }))
   if (options.roles.includes('whistleblower'))

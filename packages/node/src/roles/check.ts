@@ -39,10 +39,11 @@ import type { Hex } from 'viem'
 import { type Contents, contentsKey, fetchContents } from '../bundle.ts'
 import { parseContact } from '../contact.ts'
 import { type Court, play, viewOf } from '../court.ts'
-import { type Book, findBook, findBundle, findState, leafMoment } from '../exchange.ts'
+import { type Book, findBook, findBundle, findState, type Leaf, leafMoment } from '../exchange.ts'
 import type { Services } from '../services.ts'
 import { fastStateRoot } from '../training/roots.ts'
 import { engineStepper, type Stepper } from '../training/stepper.ts'
+import { apart } from './apart.ts'
 import { auditView } from './read.ts'
 import type { Role } from './solve.ts'
 import { type VerifierAction, verifierActions } from './verifier.ts'
@@ -97,6 +98,8 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
       if (verdict.fault === 'bundle') wrong.add(contentsKey(bundle))
       return undefined
     }
+    // kept: after a restart in the middle of a dispute nothing may depend on the accused
+    store.put('bundles', String(claim.taskId), bundle)
     const stepper = engineStepper(backend, verdict.contents.graph)
     stepper.load(verdict.contents.state, verdict.contents.data)
     const fresh = { spec, contents: verdict.contents, stepper }
@@ -142,23 +145,50 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
     const book = l && (await findBook(services, claim.claimId, claim.root, peersOf(claim)))
     if (!l || !book || book.leaves.length !== l.spec.checkpointsPerSlice) return undefined
     const digests: Hex[] = []
+    const found = (segment: number): Finding => {
+      log('different', { claimId: claim.claimId, segment })
+      store.put('books', String(claim.claimId), book)
+      return { verdict: 'different', digest: digestOf(digests), salt, different: segment }
+    }
     for (const segment of segments) {
-      const start = await findState(services, l.contents.graph, startOf(claim, book, segment), peersOf(claim))
-      if (!start) return undefined
+      const start = await stateBefore(l, claim, book, segment)
+      if (start === undefined) return undefined
+      if (typeof start === 'number') return found(start)
       const end = await rerun(l, start)
       if (!end) return undefined
-      const leaf = { stateRoot: toHex(end.stateRoot), probeCommit: toHex(probeCommit(end.chain)) }
       digests.push(toHex(end.chain))
-      if (!sameBytes(leafMoment(leaf), leafMoment(book.leaves[segment]!))) {
-        log('different', { claimId: claim.claimId, segment })
-        store.put('books', String(claim.claimId), book)
-        return { verdict: 'different', digest: digestOf(digests), salt, different: segment }
-      }
+      if (!endsAt(end, book.leaves[segment]!)) return found(segment)
     }
     // custody: whoever attests a slice holds its end state and serves it on, so that it does not depend on the one who trained it
-    if (!(await findState(services, l.contents.graph, claim.endState, peersOf(claim)))) return undefined
+    const last = await stateBefore(l, claim, book, book.leaves.length)
+    if (last === undefined) return undefined
+    if (typeof last === 'number') return found(last)
     store.put('books', String(claim.claimId), book)
     return { verdict: 'same', digest: digestOf(digests), salt }
+  }
+
+  const endsAt = (end: { stateRoot: Uint8Array; chain: Uint8Array }, leaf: Leaf): boolean =>
+    sameBytes(leafMoment({ stateRoot: toHex(end.stateRoot), probeCommit: toHex(probeCommit(end.chain)) }), leafMoment(leaf))
+
+  /**
+   * The state before `segment` (after the last one: the slice's end). What is withheld is computed from the nearest state that can be had, down to the
+   * slice's start, which those hold who attested the slice before: a solver that shows a verifier less only makes it check more.
+   * @returns the state; or the first segment on the way that does not end as claimed; undefined where not even a start can be had
+   */
+  const stateBefore = async (l: Loaded, claim: Claim, book: Book, segment: number): Promise<readonly Data[] | number | undefined> => {
+    for (let from = segment; from >= 0; from--) {
+      let state: readonly Data[] | undefined = await findState(services, l.contents.graph, startOf(claim, book, from), peersOf(claim))
+      if (!state) continue
+      for (let s = from; s < segment; s++) {
+        const end = await rerun(l, state)
+        if (!end) return undefined
+        if (!endsAt(end, book.leaves[s]!)) return s
+        state = l.stepper.state().map((t) => t.slice())
+        await services.checkpoints.save(state)
+      }
+      return state
+    }
+    return undefined
   }
 
   const findingOf = (claimId: bigint): Finding | undefined => store.get<Finding>(findings, String(claimId))
@@ -301,47 +331,50 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
     tick: async (nowSeconds) => {
       for (const { key } of store.list(watched)) {
         const claimId = BigInt(key)
-        const claim = await getClaim(bitloom, claimId)
-        const quarrels = await court.gamesAbout(claimId)
-        if (claim.status !== 'open') {
-          for (const q of quarrels) if (!q.closed && q.challenger.toLowerCase() === me.toLowerCase()) await withdrawMoot(bitloom, q.gameId)
-          store.delete(watched, key)
-          // graph, data and program of a task stay in memory while any of its claims is being looked at
-          if (store.list(watched).length === 0 && !work) {
-            loaded.clear()
-            knowledgeFor.clear()
+        await apart(log, { claimId }, async () => {
+          const claim = await getClaim(bitloom, claimId)
+          const quarrels = await court.gamesAbout(claimId)
+          if (claim.status !== 'open') {
+            for (const q of quarrels)
+              if (!q.closed && q.challenger.toLowerCase() === me.toLowerCase()) await withdrawMoot(bitloom, q.gameId)
+            store.delete(watched, key)
+            // graph, data and program of a task stay in memory while any of its claims is being looked at
+            if (store.list(watched).length === 0 && !work) {
+              loaded.clear()
+              knowledgeFor.clear()
+            }
+            return
           }
-          continue
-        }
-        const view = await auditView(bitloom, claimId)
-        const finding = findingOf(claimId)
-        const games = quarrels.map(viewOf)
-        let actions: VerifierAction[]
-        if (options.unasked) {
-          const own = games.filter((g) => g.challenger.toLowerCase() === me.toLowerCase())
-          if (!finding) {
-            const { checkpointsPerSlice } = await getSpec(bitloom, claim.taskId)
-            start(() => audit(claimId, [unaskedSegment(claimId, checkpointsPerSlice)]))
+          const view = await auditView(bitloom, claimId)
+          const finding = findingOf(claimId)
+          const games = quarrels.map(viewOf)
+          let actions: VerifierAction[]
+          if (options.unasked) {
+            const own = games.filter((g) => g.challenger.toLowerCase() === me.toLowerCase())
+            if (!finding) {
+              const { checkpointsPerSlice } = await getSpec(bitloom, claim.taskId)
+              start(() => audit(claimId, [unaskedSegment(claimId, checkpointsPerSlice)]))
+            }
+            actions = verifierActions(me, { ...view, assignments: [] }, own, {}, nowSeconds)
+            if (finding?.verdict === 'different' && own.length === 0) actions.push({ do: 'challenge', claimId })
+          } else {
+            actions = verifierActions(
+              me,
+              view,
+              games,
+              finding ? { verdict: finding.verdict, ...(finding.different === undefined ? {} : { different: finding.different }) } : {},
+              nowSeconds,
+            )
           }
-          actions = verifierActions(me, { ...view, assignments: [] }, own, {}, nowSeconds)
-          if (finding?.verdict === 'different' && own.length === 0) actions.push({ do: 'challenge', claimId })
-        } else {
-          actions = verifierActions(
-            me,
-            view,
-            games,
-            finding ? { verdict: finding.verdict, ...(finding.different === undefined ? {} : { different: finding.different }) } : {},
-            nowSeconds,
-          )
-        }
-        for (const action of actions) {
-          try {
-            await perform(action, claim, view)
-          } catch (error) {
-            if (!(error instanceof RevertError)) throw error
-            log('refused', { action: action.do, claimId, error: error.errorName })
+          for (const action of actions) {
+            try {
+              await perform(action, claim, view)
+            } catch (error) {
+              if (!(error instanceof RevertError)) throw error
+              log('refused', { action: action.do, claimId, error: error.errorName })
+            }
           }
-        }
+        })
       }
     },
     working: () => work !== undefined,

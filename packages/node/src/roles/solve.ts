@@ -21,10 +21,13 @@ import {
   getAudit,
   getSpec,
   getTask,
+  getTerms,
+  LOCAL_SECONDS_PER_MOVE,
   RevertError,
   redraw,
   type Spec,
   settleTask,
+  solverHazard,
   sweep,
   type Task,
 } from '@bitloom/sdk'
@@ -35,13 +38,19 @@ import { findBundle, receiveBundles, startsFrom, wantsId } from '../exchange.ts'
 import type { Services } from '../services.ts'
 import { runSegment } from '../training/segment.ts'
 import { engineStepper, type Stepper } from '../training/stepper.ts'
+import { apart } from './apart.ts'
 import { auditView, taskView } from './read.ts'
 import { type SolverAction, solverActions } from './solver.ts'
 
 /** Cheats in slice `slice` (counted from its first own one): for demonstrations and tests. */
 export type CheatPlan = { readonly slice: number }
 
-export type SolverOptions = { readonly memoryBytes: number; readonly cheat?: CheatPlan }
+export type SolverOptions = {
+  readonly memoryBytes: number
+  /** Measured at start. */
+  readonly operationsPerSecond: bigint
+  readonly cheat?: CheatPlan
+}
 
 /** A segment's end, on disk. */
 type SegmentNote = { readonly stateRoot: Hex; readonly probeDigest: Hex; readonly probeCommit: Hex }
@@ -128,12 +137,33 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
       if (verdict.fault === 'bundle') wrong.add(contentsKey(bundle))
       return
     }
+    const hazard = await hazardIn(task.taskId, spec, verdict.contents)
+    if (hazard !== undefined) {
+      log('task-refused', { taskId: task.taskId, reason: hazard })
+      store.put('tasks', String(task.taskId), { ...noteOf(task.taskId)!, refused: hazard })
+      return
+    }
     store.transaction(() => {
       store.put('bundles', String(task.taskId), { ...bundle, urls: [services.contact.http, ...bundle.urls].slice(0, 16) })
       checkpoints.note(bundle.stateRoots)
       store.put('tasks', String(task.taskId), { ...noteOf(task.taskId)!, verified: true })
     })
     log('task-verified', { taskId: task.taskId, exprs: spec.exprs })
+  }
+
+  /** Why an honest solver had better not confirm: terms and windows that cannot be kept, or a graph that the engine cannot run. */
+  const hazardIn = async (taskId: bigint, spec: Spec, { graph }: Contents): Promise<string | undefined> => {
+    const hazard = solverHazard(spec, await getTerms(bitloom, taskId), graph, {
+      secondsPerMove: LOCAL_SECONDS_PER_MOVE,
+      operationsPerSecond: options.operationsPerSecond,
+    })
+    if (hazard !== undefined) return hazard
+    try {
+      backend.compile(graph)
+      return undefined
+    } catch (error) {
+      return `the engine cannot run it: ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`
+    }
   }
 
   const load = async (taskId: bigint): Promise<Loaded> => {
@@ -383,38 +413,40 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
       }
       for (const { key } of store.list('active')) {
         const taskId = BigInt(key)
-        const task = await getTask(bitloom, taskId)
-        let note = noteOf(taskId)
-        if (!note || (task.status === 'offered' && note.first !== task.accepted)) {
-          note = { taskId: key, startState: task.state, first: task.accepted, verified: false }
-          store.put('tasks', key, note)
-        }
-        const spec = note.verified ? await getSpec(bitloom, taskId) : undefined
-        const [audit, quarrels] =
-          task.openClaim === 0n
-            ? [undefined, []]
-            : await Promise.all([auditView(bitloom, task.openClaim), court.gamesAbout(task.openClaim)])
-        const memory = {
-          contents: note.verified,
-          ...(note.refused === undefined ? {} : { refused: note.refused }),
-          trained: spec ? trainedOf(taskId, spec, Math.max(note.first, task.accepted)) : note.first,
-        }
-        for (const action of solverActions(
-          me,
-          taskView(task, spec?.slices ?? task.accepted + 1),
-          audit,
-          quarrels.map(viewOf),
-          memory,
-          nowSeconds,
-        )) {
-          try {
-            await perform(action, task)
-          } catch (error) {
-            if (!(error instanceof RevertError)) throw error
-            // somebody else was quicker, or the chain moved on: the next tick sees it
-            log('refused', { action: action.do, taskId, error: error.errorName })
+        await apart(log, { taskId }, async () => {
+          const task = await getTask(bitloom, taskId)
+          let note = noteOf(taskId)
+          if (!note || (task.status === 'offered' && note.first !== task.accepted)) {
+            note = { taskId: key, startState: task.state, first: task.accepted, verified: false }
+            store.put('tasks', key, note)
           }
-        }
+          const spec = note.verified ? await getSpec(bitloom, taskId) : undefined
+          const [audit, quarrels] =
+            task.openClaim === 0n
+              ? [undefined, []]
+              : await Promise.all([auditView(bitloom, task.openClaim), court.gamesAbout(task.openClaim)])
+          const memory = {
+            contents: note.verified,
+            ...(note.refused === undefined ? {} : { refused: note.refused }),
+            trained: spec ? trainedOf(taskId, spec, Math.max(note.first, task.accepted)) : note.first,
+          }
+          for (const action of solverActions(
+            me,
+            taskView(task, spec?.slices ?? task.accepted + 1),
+            audit,
+            quarrels.map(viewOf),
+            memory,
+            nowSeconds,
+          )) {
+            try {
+              await perform(action, task)
+            } catch (error) {
+              if (!(error instanceof RevertError)) throw error
+              // somebody else was quicker, or the chain moved on: the next tick sees it
+              log('refused', { action: action.do, taskId, error: error.errorName })
+            }
+          }
+        })
       }
     },
     working: () => work !== undefined,
