@@ -39,14 +39,20 @@ async function askHidden(question: string): Promise<string> {
   stdin.setRawMode(true)
   stdin.setEncoding('utf8')
   try {
-    let text = ''
-    for await (const input of stdin.iterator({ destroyOnReturn: false }) as AsyncIterable<string>) {
-      const now = typed(text, input)
-      text = now.text
-      if (now.done === 'stopped') throw new RefusedError('Stopped; nothing was done.')
-      if (now.done === 'entered') return text
-    }
-    throw new RefusedError('The terminal closed; nothing was done.')
+    return await new Promise<string>((resolve, reject) => {
+      let text = ''
+      const onEnd = (): void => reject(new RefusedError('The terminal closed; nothing was done.'))
+      const onData = (input: string): void => {
+        const now = typed(text, input)
+        text = now.text
+        if (now.done === undefined) return
+        stdin.off('data', onData).off('end', onEnd)
+        if (now.done === 'entered') resolve(text)
+        else reject(new RefusedError('Stopped; nothing was done.'))
+      }
+      // whoever asked before may have left the stream paused
+      stdin.on('data', onData).once('end', onEnd).resume()
+    })
   } finally {
     stdin.setRawMode(false)
     stdin.pause()
