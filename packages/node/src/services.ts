@@ -77,7 +77,9 @@ export async function openServices(options: ServiceOptions): Promise<Services> {
     if (!secret) store.put('node', 'peerSecret', (secret = keccak256(crypto.getRandomValues(new Uint8Array(32)))))
     const peers = await startPeers({
       secret: hexToBytes(secret),
-      listen: [`/ip4/${host}/tcp/${options.peerPort ?? (await freePort(former?.peers, host))}`],
+      listen: [
+        `/ip4/${host}/tcp/${options.peerPort === undefined ? await freePort(former?.peers, host) : await choosePort(options.peerPort, host)}`,
+      ],
       bootstrap: network.bootstrap,
       onError: (error) => log('handler-failed', { error: String(error) }),
     })

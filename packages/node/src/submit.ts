@@ -143,6 +143,10 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
     if (peer) await pushBundle(services, peer, bundle)
   }
 
+  // heard from before the task exists: its first events may arrive before its number does
+  const early: ChainEvent[] = []
+  let hear = (events: readonly ChainEvent[]): void => void early.push(...events)
+  node.onEvents((events) => hear(events))
   const first = await place(spec.slices, (offer) => submitTask(bitloom, spec, termsFor(spec, offer.offer), offer))
   const { taskId, receipt } = first.done
   report({ type: 'submitted', taskId, solver: first.offer.offer.solver, escrowWei: first.escrowWei, transaction: receipt.transactionHash })
@@ -152,7 +156,7 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
   const claims = new Set<string>()
   const games = new Set<string>()
   const fresh: ChainEvent[] = []
-  node.onEvents((events) => {
+  hear = (events) => {
     for (const event of events) {
       const { args } = event
       if (args.taskId === taskId && event.name === 'Claimed') claims.add(String(args.claimId))
@@ -163,7 +167,8 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
         (args.gameId !== undefined && games.has(String(args.gameId)))
       if (about) fresh.push(event)
     }
-  })
+  }
+  hear(early.splice(0))
 
   /** Fetches an accepted state at once: from then on nothing depends on the solver that made it. */
   const keep = async (slice: number, claimId: bigint): Promise<Data[]> => {
