@@ -1,0 +1,183 @@
+// The sdk against the contracts themselves, on a chain of its own: addresses, arithmetic, digests, refusals and the log say the same on both sides.
+
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { constF32, expr, input, makeGraph } from '@bitloom/graph'
+import { CHAIN_ID, type Chain, startChain } from '@bitloom/node/chain'
+import type { LocalAccount } from 'viem'
+import { generatePrivateKey, mnemonicToAccount, privateKeyToAccount } from 'viem/accounts'
+import { digestOf, sealOf } from './actions/audit.ts'
+import { readLedger } from './actions/ledger.ts'
+import { deposit, freeOf, mint, seatPriceWei, takeSeats, tokensOf, withdraw } from './actions/stake.ts'
+import { cancelTask, confirmTask, expireTask, getSpec, getTask, getTerms, submitTask } from './actions/task.ts'
+import { type Bitloom, connect, RevertError, RpcDownError, WrongChainError } from './client.ts'
+import { deploy } from './deploy.ts'
+import { chainTime, readEvents } from './events.ts'
+import { type Offer, offerHash, signOffer } from './offer.ts'
+import { escrowFor, LOCAL_WINDOWS, makeSpec, priceWei, quoteFor, rootsOf, specId, specLie, termsFor } from './spec.ts'
+
+const BLT = 10n ** 18n
+const dir = mkdtempSync(join(tmpdir(), 'bitloom-sdk-'))
+let chain: Chain
+let deployer: LocalAccount
+let bitloom: Bitloom
+before(async () => {
+  chain = await startChain({ dir })
+  deployer = mnemonicToAccount(chain.mnemonic)
+  bitloom = await connect(await deploy(chain.rpcUrl, CHAIN_ID, deployer), deployer)
+})
+after(async () => {
+  await chain.stop()
+  rmSync(dir, { recursive: true, force: true, maxRetries: 3 })
+})
+
+const graph = makeGraph(
+  [
+    { name: 'w', kind: 'state', dtype: 'f32', shape: [3] },
+    { name: 'd', kind: 'data', dtype: 'i32', shape: [2] },
+  ],
+  [expr('add', [input(0, 'f32', [3]), expr('expand', [expr('reshape', [constF32(1)], { shape: [1] })], { shape: [3] })])],
+  input(1, 'i32', [2]),
+)
+const spec = makeSpec(graph, rootsOf([new Float32Array(3)]), rootsOf([new Int32Array(2)]), {
+  ...{ stepsPerCheckpoint: 7, checkpointsPerSlice: 3, slices: 4, assurance: 'spot', verifiers: 2, segments: 1, windows: LOCAL_WINDOWS },
+})
+const marketOf = (b: Bitloom) => ({ chainId: b.network.chainId, market: b.network.contracts.Market })
+const offerBy = async (solver: LocalAccount, over: Partial<Offer> = {}) =>
+  signOffer(solver, marketOf(bitloom), {
+    ...{ solver: solver.address, weiPerTeraop: 3n * 10n ** 20n + 1n, memoryBytes: 1n, operationsPerSecond: 1n, capacity: 1 },
+    ...{ validUntil: BigInt(await chainTime(bitloom)) + 600n, minAssurance: 0, salt: `0x${'07'.repeat(32)}`, contact: 'somewhere' },
+    ...over,
+  })
+const refusal = async (call: Promise<unknown>): Promise<string> => {
+  const error = await call.then(
+    () => assert.fail('it was not refused'),
+    (e: unknown) => e,
+  )
+  assert.ok(error instanceof RevertError, String(error))
+  return error.errorName
+}
+
+test('six contracts that know one another lie where the deployer’s nonce put them', async () => {
+  const { contracts, fromBlock } = bitloom.network
+  for (const address of Object.values(contracts)) assert.ok(((await bitloom.chain.getCode({ address })) ?? '0x').length > 2)
+  for (const [where, view, whom] of [
+    ['Stake', 'token', 'TestToken'],
+    ['Stake', 'court', 'Dispute'],
+    ['Market', 'audit', 'Audit'],
+    ['Market', 'stake', 'Stake'],
+    ['Audit', 'market', 'Market'],
+    ['Dispute', 'arbiter', 'Arbiter'],
+  ] as const)
+    assert.equal(await bitloom.read(where, view), contracts[whom], `${where}.${view}`)
+  assert.equal((await bitloom.chain.getBlock({ blockNumber: BigInt(fromBlock) })).transactions.length, 1)
+})
+
+test('the wrong chain and no chain are told apart', async () => {
+  await assert.rejects(connect({ ...bitloom.network, chainId: 5 }), WrongChainError)
+  await assert.rejects(connect({ ...bitloom.network, rpcUrl: 'http://127.0.0.1:9' }), RpcDownError)
+  const watcher = await connect(bitloom.network)
+  await assert.rejects(watcher.send('Stake', 'withdraw', [1n]), TypeError)
+})
+
+test('an offer’s digest, a price, an escrow: the market counts alike', async () => {
+  const { offer } = await offerBy(deployer)
+  assert.equal(await bitloom.read('Market', 'offerHash', [offer]), offerHash(marketOf(bitloom), offer))
+  const terms = termsFor(spec, offer)
+  assert.equal(
+    await bitloom.read('Market', 'escrowFor', [BigInt(spec.slices), BigInt(spec.checkpointsPerSlice), terms]),
+    escrowFor(spec, terms),
+  )
+  const quote = quoteFor(spec, graph, offer)
+  assert.equal(quote.escrowWei, escrowFor(spec, terms))
+  assert.equal(quote.operations, spec.operationsPerStep * 84n)
+  // two slices on probation are audited whole, the two after them in two segments each
+  assert.equal(quote.expectedWei, 4n * terms.slicePriceWei + (3n + 3n + 2n + 2n) * terms.auditFeeWei)
+  assert.equal(quoteFor(spec, graph, offer, 2).expectedWei, 4n * terms.slicePriceWei + 8n * terms.auditFeeWei)
+  assert.deepEqual([quote.catchChanceOnProbation, quote.catchChance], [1, 2 / 3])
+  assert.equal(priceWei(1n, 1n), 1n, 'rounded up')
+  assert.equal(priceWei(1n, 10n ** 12n), 1n)
+  assert.equal(priceWei(1n, 10n ** 12n + 1n), 2n)
+  assert.equal(termsFor({ ...spec, assurance: 0 }, offer).auditFeeWei, 0n)
+})
+
+test('a spec that lies about its graph is found out by its first lying field', () => {
+  assert.equal(specLie(spec, graph), undefined)
+  for (const field of ['exprs', 'stateSlots', 'dataSlots', 'probe'] as const)
+    assert.match(specLie({ ...spec, [field]: spec[field] + 1 }, graph)!, new RegExp(`^${field} is `))
+  assert.match(specLie({ ...spec, operationsPerStep: 1n }, graph)!, /^operationsPerStep is 1,/)
+  assert.match(specLie({ ...spec, graphId: `0x${'00'.repeat(32)}` }, graph)!, /^graphId is /)
+  assert.notEqual(specId(spec), specId({ ...spec, clockSeconds: spec.clockSeconds + 1 }))
+})
+
+test('tokens in, a seat, tokens out: the ledger holds every wei', async () => {
+  const me = deployer.address
+  await mint(bitloom, me, 500n * BLT)
+  await deposit(bitloom, 300n * BLT)
+  assert.equal(await freeOf(bitloom, me), 300n * BLT)
+  await takeSeats(bitloom, 1)
+  await withdraw(bitloom, 50n * BLT)
+  assert.equal(await freeOf(bitloom, me), 250n * BLT - (await seatPriceWei(bitloom)))
+  assert.equal(await tokensOf(bitloom, me), 250n * BLT)
+  assert.equal(await refusal(withdraw(bitloom, 1000n * BLT)), 'FreeTooLow')
+  const ledger = await readLedger(bitloom)
+  assert.equal(ledger.differenceWei, 0n)
+  assert.deepEqual([ledger.depositedWei, ledger.withdrawnWei, ledger.seatsWei], [300n * BLT, 50n * BLT, 100n * BLT])
+})
+
+test('a task: what was submitted stands on chain; each refusal has its name; the log tells it once, in order', async () => {
+  const solver = privateKeyToAccount(generatePrivateKey())
+  const signed = await offerBy(solver)
+  const terms = termsFor(spec, signed.offer)
+  const from = (await readEvents(bitloom, BigInt(bitloom.network.fromBlock))).next
+  const submitted = await submitTask(bitloom, spec, terms, signed)
+  const { taskId } = submitted
+  assert.deepEqual(await getSpec(bitloom, taskId), spec)
+  assert.deepEqual(await getTerms(bitloom, taskId), terms)
+  const task = await getTask(bitloom, taskId)
+  assert.deepEqual([task.status, task.solver, task.submitter, task.state], ['offered', solver.address, deployer.address, spec.initialState])
+  assert.equal(await bitloom.read('Stake', 'escrowOf', [taskId]), escrowFor(spec, terms))
+
+  assert.equal(await refusal(confirmTask(bitloom, taskId)), 'NotSolver')
+  assert.equal(await refusal(expireTask(bitloom, taskId)), 'TooEarly')
+  assert.equal(await refusal(cancelTask(bitloom, taskId)), 'TooEarly')
+  assert.equal(await refusal(submitTask(bitloom, spec, terms, signed)), 'OfferFull')
+  assert.equal(await refusal(submitTask(bitloom, spec, { ...terms, slicePriceWei: terms.slicePriceWei - 1n }, signed)), 'PriceTooLow')
+  assert.equal(await refusal(submitTask(bitloom, { ...spec, slices: 0 }, terms, signed)), 'SpecOutOfBounds')
+  const forged = { offer: { ...signed.offer, weiPerTeraop: 1n }, signature: signed.signature }
+  assert.equal(await refusal(submitTask(bitloom, spec, termsFor(spec, forged.offer), forged)), 'OfferSignedBy')
+  const late = await offerBy(solver, { validUntil: 1n })
+  assert.equal(await refusal(submitTask(bitloom, spec, terms, late)), 'OfferExpired')
+
+  const { events, next } = await readEvents(bitloom, from)
+  const ours = events.filter((e) => e.contract === 'Market')
+  assert.deepEqual(
+    ours.map((e) => e.name),
+    ['Submitted', 'Offered'],
+  )
+  assert.equal(ours[0]!.args.specId, specId(spec), 'the spec’s id, as the contract encodes it')
+  assert.equal(ours[1]!.args.offerHash, offerHash(marketOf(bitloom), signed.offer))
+  assert.ok(events.every((e, i) => i === 0 || e.blockNumber > events[i - 1]!.blockNumber || e.logIndex > events[i - 1]!.logIndex))
+  assert.ok(ours.every((e) => e.transactionHash === submitted.receipt.transactionHash))
+  assert.deepEqual((await readEvents(bitloom, next)).events, [], 'nothing twice')
+  assert.equal((await readEvents(bitloom, next + 100n)).next, next + 100n, 'a cursor ahead of the chain stays')
+  assert.equal((await readLedger(bitloom)).differenceWei, 0n)
+})
+
+test('seals bind claim, author, verdict, digest and salt', () => {
+  const [digest, salt] = [digestOf([`0x${'01'.repeat(32)}`, `0x${'02'.repeat(32)}`]), `0x${'03'.repeat(32)}` as const]
+  const me = deployer.address
+  const all = [
+    sealOf(1n, me, 'same', digest, salt),
+    sealOf(2n, me, 'same', digest, salt),
+    sealOf(1n, '0x00000000000000000000000000000000000000aa', 'same', digest, salt),
+    sealOf(1n, me, 'different', digest, salt),
+    sealOf(1n, me, 'same', salt, salt),
+    sealOf(1n, me, 'same', digest, digest),
+  ]
+  assert.equal(new Set(all).size, all.length)
+  assert.notEqual(digest, digestOf([`0x${'02'.repeat(32)}`, `0x${'01'.repeat(32)}`]), 'the order counts')
+})
