@@ -18,8 +18,8 @@ export type Checkpoints = {
   readonly manifest: (stateRoot: Hex) => readonly Hex[] | undefined
   /** A state's tensors, or undefined where one is missing. */
   readonly load: (graph: Graph, stateRoot: Hex) => Promise<Data[] | undefined>
-  /** Forgets states, and deletes those of their tensors that no other state has. */
-  readonly drop: (stateRoots: readonly Hex[]) => void
+  /** Forgets states, and deletes those of their tensors that no other state has and that are not among `keep` (a task's data may be equal to one). */
+  readonly drop: (stateRoots: readonly Hex[], keep?: Iterable<Hex>) => void
 }
 
 export function openCheckpoints(store: Store, blobs: BlobStore, meter: Meter): Checkpoints {
@@ -50,10 +50,11 @@ export function openCheckpoints(store: Store, blobs: BlobStore, meter: Meter): C
       }
       return tensors
     },
-    drop: (stateRoots) => {
+    drop: (stateRoots, keep = []) => {
       const gone = new Set<string>(stateRoots)
       const tensors = new Set(stateRoots.flatMap((root) => manifest(root) ?? []))
       for (const { key, value } of store.list<Hex[]>(MANIFESTS)) if (!gone.has(key)) for (const root of value) tensors.delete(root)
+      for (const root of keep) tensors.delete(root)
       store.transaction(() => {
         for (const root of gone) store.delete(MANIFESTS, root)
       })

@@ -32,7 +32,7 @@ import {
   type Task,
 } from '@bitloom/sdk'
 import type { Hex } from 'viem'
-import { type Bundle, type Contents, contentsKey, fetchContents } from '../bundle.ts'
+import { type Bundle, type Contents, contentsKey, fetchContents, rootsRoot } from '../bundle.ts'
 import { type Court, play, viewOf } from '../court.ts'
 import { findBundle, receiveBundles, startsFrom, wantsId } from '../exchange.ts'
 import type { Services } from '../services.ts'
@@ -378,8 +378,21 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
   }
 
   const forget = (taskId: bigint, slice: number, spec: Spec): void => {
-    const notes = notesOf(taskId, slice, spec).filter((n) => n !== undefined)
-    checkpoints.drop(notes.slice(0, -1).map((n) => n.stateRoot))
+    const first = segmentKey(taskId, slice * spec.checkpointsPerSlice)
+    const end = segmentKey(taskId, (slice + 1) * spec.checkpointsPerSlice - 1)
+    const within = (key: string): boolean => key >= first && key < end
+    // a run may come to one state twice, two runs may be alike, a tensor may be among the data: what is needed under another name stays
+    const running = new Set([String(taskId), ...store.list('active').map(({ key }) => key)])
+    const notes = [...running].flatMap((id) => store.list<SegmentNote>('segments', { prefix: `${id}/` }))
+    const bundles = store.list<Bundle>('bundles').map(({ value }) => value)
+    const needed = new Set([
+      ...notes.filter(({ key }) => !within(key)).map(({ value }) => value.stateRoot),
+      ...bundles.map((b) => rootsRoot(b.stateRoots)),
+    ])
+    checkpoints.drop(
+      notes.filter(({ key, value }) => within(key) && !needed.has(value.stateRoot)).map(({ value }) => value.stateRoot),
+      bundles.flatMap((b) => [b.graphRoot, ...b.dataRoots]),
+    )
   }
 
   return {
