@@ -65,7 +65,11 @@ export async function confirm(question: string): Promise<boolean> {
   if (!canAsk()) return false
   const reader = createInterface({ input: process.stdin, output: process.stderr })
   try {
-    return /^\s*y(es)?\s*$/i.test(await reader.question(`${question} [y/N] `))
+    const answer = await reader.question(`${question} [y/N] `).catch((error: Error) => {
+      if (error.name === 'AbortError') return '' // Ctrl-C is a no
+      throw error
+    })
+    return /^\s*y(es)?\s*$/i.test(answer)
   } finally {
     reader.close()
   }

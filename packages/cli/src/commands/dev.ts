@@ -48,7 +48,8 @@ export const command: Command = {
       embedded = await launch(home, plans, port, asked === undefined, log)
     } catch (error) {
       if (!stop.asked()) throw error
-      return EXIT.ok // asked to stop while starting: what was half up is down again
+      say(dim('Stopped before it was up.'))
+      return EXIT.ok
     }
     try {
       if (!stop.asked()) await welcome(call, home, embedded, plans)

@@ -6,9 +6,10 @@ import { type Bitloom, type ChainEvent, connect, getClaim, getSpec, type Network
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
 import { graphFromPeers, recipeOfSpec } from '../contents.ts'
 import { describeExpr } from '../narrate.ts'
+import { type Operation, operationLines, readOperation, wordText } from '../operation.ts'
 import { count, print, printJson, say } from '../output.ts'
 import { gatherOffers, NETWORK_OPTIONS, networkOf, numberOf, visit } from '../reach.ts'
-import { bold, dim, green, money, red, short, table, wordAsF32, yellow } from '../render.ts'
+import { bold, dim, green, money, red, short, table, yellow } from '../render.ts'
 import { type Branch, type Decision, type Exchange, reasonOf, type Walk, walk } from '../walk.ts'
 
 export const command: Command = {
@@ -145,6 +146,8 @@ async function show(call: Call, gameId: bigint): Promise<void> {
       e.args.claimId === quarrel.claimId &&
       e.transactionHash === events.find((d) => d.name === 'Decided')?.transactionHash,
   )
+  const scalar = walked.decision?.ground === 'scalar' ? events.find((e) => e.name === 'Decided') : undefined
+  const operation = scalar && (await readOperation(bitloom, scalar, game.lo))
   if (call.flag('json')) {
     printJson({
       gameId,
@@ -155,6 +158,7 @@ async function show(call: Call, gameId: bigint): Promise<void> {
       solver: quarrel.solver,
       challenger: quarrel.challenger,
       ...walked,
+      operation,
       reason: walked.decision && reasonOf(walked.decision, graph),
       challengerWei: convicted?.args.challengerWei,
     })
@@ -167,7 +171,7 @@ async function show(call: Call, gameId: bigint): Promise<void> {
       '',
       ...(call.flag('tree') ? treeLines(walked.branches) : walkLines(walked.exchanges)),
       '',
-      ...endLines(walked, graph, Number(claim.slice), convicted?.args.challengerWei as bigint | undefined, quarrel),
+      ...endLines(walked, graph, Number(claim.slice), convicted?.args.challengerWei as bigint | undefined, quarrel, operation),
     ].join('\n'),
   )
 }
@@ -196,34 +200,32 @@ export function treeLines(branches: readonly Branch[]): string[] {
   return lines
 }
 
-/** A word of the disputed expr, in decimal and in bits. */
-const wordText = (word: number, dtype: string | undefined): string =>
-  dtype === 'f32' || dtype === undefined ? wordAsF32(word) : `${word | 0} (0x${word.toString(16).padStart(8, '0')})`
-
 export function endLines(
   { decision, withdrawn, exchanges }: Walk,
   graph: Graph | undefined,
   slice: number,
   challengerWei: bigint | undefined,
   quarrel: Pick<Quarrel, 'solver' | 'challenger' | 'closed'>,
+  operation?: Operation,
 ): string[] {
   if (withdrawn) return ['Moot: the claim fell for another reason, and the challenger has its bond back.']
   if (!decision) return [`${yellow('It is not over')} after ${count(exchanges.length, 'move')}.`]
   return [
-    ...valueLines(decision, graph),
+    ...valueLines(decision, operation, graph),
     `${bold('Verdict')}: ${decision.convicted ? red('the solver lied') : green('the claim stands')}; ${reasonOf(decision, graph)}.`,
     ...consequences(decision, slice, challengerWei, quarrel),
   ]
 }
 
-function valueLines(decision: Decision, graph: Graph | undefined): string[] {
+function valueLines(decision: Decision, operation: Operation | undefined, graph: Graph | undefined): string[] {
   if (decision.ground !== 'scalar') return []
-  const dtype = graph?.exprs[decision.expr]?.dtype
-  const what = graph ? describeExpr(graph, decision.expr) : `expr ${decision.expr}`
+  const dtype = operation?.dtype ?? graph?.exprs[decision.expr]?.dtype
+  const name = (at: number): string => (graph ? `expr ${at}, ${describeExpr(graph, at)}` : `expr ${at}`)
   return [
-    `${what}, element ${decision.element}${decision.term > 0 ? `, term ${decision.term}` : ''}`,
+    `One scalar operation decided, of ${name(decision.expr)}, element ${decision.element}:`,
+    ...(operation ? operationLines(operation, name) : []),
     `  claimed     ${red(wordText(decision.claimed, dtype))}`,
-    `  recomputed  ${green(wordText(decision.computed, dtype))}`,
+    `  recomputed  ${green(wordText(decision.computed, dtype))}${operation && operation.computed === decision.computed ? ' by the contract, and here again' : ''}`,
     '',
   ]
 }
