@@ -2,12 +2,26 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { cheat, type Game, GROUNDS, type Knowledge, LEVELS, type Lie, type Match, openGame, play, replay, SIDES } from '@bitloom/dispute'
+import {
+  cheat,
+  decodeLeaf,
+  type Game,
+  GROUNDS,
+  type Knowledge,
+  LEVELS,
+  type Lie,
+  type Match,
+  openGame,
+  play,
+  replay,
+  SIDES,
+} from '@bitloom/dispute'
 import { everyOp } from '@bitloom/dispute/everyop'
 import { elementOf } from '@bitloom/dispute/knowledge'
 import { interpret, sizeOf } from '@bitloom/graph'
 import type { ChainEvent } from '@bitloom/sdk'
 import { endLines, treeLines, walkLines } from './commands/dispute.ts'
+import { operationLines, operationOf } from './operation.ts'
 import { type Background, reasonOf, type Walk, walk } from './walk.ts'
 
 const STEPS = 4
@@ -184,4 +198,27 @@ test('a game that goes on has no verdict', () => {
   })
   assert.equal(walked.decision, undefined)
   assert.match(endLines(walked, graph, 0, undefined, { solver: '0x', challenger: '0x', closed: false } as never).join('\n'), /not over/)
+})
+
+test('the deciding operation is read back with its operands, and computes to what the contract computed', () => {
+  for (const op of ['dot', 'mul', 'cast']) {
+    const at = graph.next.find((n) => graph.exprs[n]!.op === op)
+    if (at === undefined) continue
+    const { match } = told(lieAbout(at), right)
+    const { before, move } = match.moves.at(-1)!
+    assert.ok(move.kind === 'proveScalar')
+    const accumulator = new DataView(before.lo.buffer, before.lo.byteOffset).getUint32(28)
+    const chunks = move.operands.map((o) => o.chunk)
+    const operation = operationOf(decodeLeaf(move.leaf), match.verdict.element, match.verdict.term, accumulator, chunks)
+    assert.equal(operation.computed, match.verdict.computed, op)
+    assert.equal(operation.op, op)
+    assert.equal(operation.fold !== undefined, op === 'dot')
+    for (const { expr, index, word, dtype } of operation.operands) {
+      if (dtype === 'u8') continue
+      const { shape } = graph.exprs[expr]!
+      const flat = index.reduce((n, i, axis) => n * shape[axis]! + i, 0)
+      assert.equal(word, elementOf(graph, expr, flat, right.trace(STEPS - 1).tensor(expr)), 'as the honest run has it')
+    }
+    assert.ok(operationLines(operation, (n) => `expr ${n}`).some((line) => line.includes(op)))
+  }
 })
