@@ -1,7 +1,7 @@
 // The chain's log in plain words: who claimed, who checked, how a dispute walks down.
 
 import { LEVELS, SIDES } from '@bitloom/dispute'
-import { type Graph, unravel } from '@bitloom/graph'
+import { bytesOf, chunksOf, type Graph, sizeOf, unravel } from '@bitloom/graph'
 import { type ChainEvent, PLACE_VERDICTS, type Spec } from '@bitloom/sdk'
 import { bold, dim, green, money, red, short, wordAsF32, yellow } from './render.ts'
 
@@ -109,6 +109,11 @@ export function narrator(spec: Spec, graph: Graph): Narrator {
   }
 }
 
+const chunksIn = (graph: Graph, expr: number): number => {
+  const e = graph.exprs[expr]
+  return e ? chunksOf(bytesOf(e.dtype) * sizeOf(e.shape)) : Number.POSITIVE_INFINITY
+}
+
 /** One move of a dispute: the solver's reveals are dim, what the challenger narrows it to is not. */
 function moved({ args }: ChainEvent, games: Map<string, { expr: number; segment: number }>, graph: Graph): readonly string[] {
   const game = games.get(String(args.gameId))
@@ -116,7 +121,8 @@ function moved({ args }: ChainEvent, games: Map<string, { expr: number; segment:
   const [from, to, depth, index] = [Number(args.from), Number(args.to), Number(args.depth), Number(args.index)]
   const solverMoves = SIDES[Number(args.toMove)] === 'solver'
   const below = 2 ** depth
-  const range = (what: string): string => (below === 1 ? `${what} ${index}` : `${what} ${index * below}–${(index + 1) * below - 1}`)
+  const range = (what: string, count: number): string =>
+    below === 1 ? `${what} ${index}` : `${what} ${index * below}–${Math.min(count, (index + 1) * below) - 1}`
   const line = (text: string): string[] => [`  ${dim('narrowed to')} ${text}`]
   if (level === 'expr' && game) game.expr = index
   switch (level) {
@@ -125,13 +131,13 @@ function moved({ args }: ChainEvent, games: Map<string, { expr: number; segment:
     case 'open':
       return line(`step ${from + 1} of the segment`)
     case 'trace':
-      return solverMoves ? line(range('exprs')) : []
+      return solverMoves ? line(range('exprs', graph.exprs.length)) : []
     case 'state':
-      return solverMoves ? line(range('slots')) : []
+      return solverMoves ? line(range('slots', graph.next.length)) : []
     case 'expr':
       return line(`expr ${index}: ${describeExpr(graph, index)}`)
     case 'tensor':
-      return solverMoves ? line(range('chunks')) : []
+      return solverMoves ? line(range('chunks', game ? chunksIn(graph, game.expr) : Number.POSITIVE_INFINITY)) : []
     case 'chunk':
       return line(`chunk ${index} of its tensor: 1,024 bytes, shown on chain`)
     case 'fold':

@@ -52,7 +52,9 @@ export type BitloomNode = {
   readonly stop: () => Promise<void>
 }
 
-const TICK_MS = 60
+const TICK_MS = 100
+/** Empty blocks after which the place in the log is saved all the same. */
+const BLOCKS_UNSAVED = 256n
 /** Longest wait between two tries while the chain is down. */
 const MAX_BACKOFF_MS = 5_000
 const OFFER_LIFE_SECONDS = 3600
@@ -126,19 +128,25 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
 
   let running = true
   let working = false
+  let cursor = BigInt(store.get<string>('node', 'cursor') ?? bitloom.network.fromBlock)
+  let saved = cursor
   /** Acts on what is new: a block, or work that was just finished. Between the two nothing can have changed. */
   const tick = async (): Promise<void> => {
-    const from = BigInt(store.get<string>('node', 'cursor') ?? bitloom.network.fromBlock)
-    const { events, next } = await readEvents(bitloom, from)
+    const { events, next } = await readEvents(bitloom, cursor)
     const finished = working && !roles.some((role) => role.working())
-    if (next === from && !finished) return
-    store.transaction(() => {
-      for (const event of events) {
-        court.onEvent(event)
-        for (const role of roles) role.onEvent(event)
-      }
-      store.put('node', 'cursor', String(next))
-    })
+    if (next === cursor && !finished) return
+    // blocks without events of ours need not be remembered: reading them again is cheap, a write to disk at every block is not
+    if (events.length > 0 || next - saved > BLOCKS_UNSAVED) {
+      store.transaction(() => {
+        for (const event of events) {
+          court.onEvent(event)
+          for (const role of roles) role.onEvent(event)
+        }
+        store.put('node', 'cursor', String(next))
+      })
+      saved = next
+    }
+    cursor = next
     if (events.length > 0) for (const listener of listeners) await listener(events)
     const now = await chainTime(bitloom)
     await renewOffer(now)

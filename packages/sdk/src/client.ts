@@ -71,7 +71,7 @@ export const chainOf = (network: Pick<Network, 'chainId' | 'rpcUrl'>) =>
   })
 
 /** How long one request may take, and how often it is tried again before the chain counts as down. */
-const REQUEST = { timeout: 10_000, retryCount: 2, retryDelay: 100 }
+const REQUEST = { timeout: 10_000, retryCount: 2, retryDelay: 100, batch: { batchSize: 32, wait: 0 } } // calls made together travel together
 const POLL_MS = 25
 const RECEIPT_TIMEOUT_MS = 30_000
 
@@ -111,7 +111,7 @@ export async function connect(network: Network, account?: LocalAccount): Promise
   const served = await explained('eth_chainId', () => publicClient.getChainId())
   if (served !== network.chainId)
     throw new WrongChainError(
-      `${network.rpcUrl} serves chain ${served}; this network is on chain ${network.chainId}.\nGive the RPC address of the right chain with --rpc.`,
+      `${network.rpcUrl} serves chain ${served}; this network is on chain ${network.chainId}.\nCorrect rpcUrl in the network's file (network.json), or start its chain.`,
     )
   let queue: Promise<unknown> = Promise.resolve()
 

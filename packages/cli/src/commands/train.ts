@@ -1,6 +1,6 @@
 // `bitloom train`: quote, confirm, live loss, slices, audits, files. With --local: the same bits on this machine alone.
 
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
@@ -216,6 +216,7 @@ async function onNetwork(call: Call, recipe: Recipe, job: Job, cut: ReturnType<R
     throw error
   } finally {
     await node.stop()
+    rmSync(dir, { recursive: true, force: true })
   }
 }
 
