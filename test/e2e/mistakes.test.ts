@@ -63,7 +63,7 @@ type Mistake = {
 const MISTAKES: Readonly<Record<string, Mistake>> = {
   'the chain is another one': {
     args: () => startArgs(rich, '--network', networkFile('other-chain', { chainId: 1 })),
-    ...{ status: 4, says: /serves chain 31337; this network is on chain 1\.\n.*--rpc/ },
+    ...{ status: 4, says: /serves chain 31337; this network is on chain 1\.\n.*rpcUrl/ },
   },
   'the chain is down': {
     args: () => train(rich, '--network', networkFile('down', { rpcUrl: 'http://127.0.0.1:9' })),
