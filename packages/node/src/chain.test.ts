@@ -46,11 +46,15 @@ async function transfer(chain: { rpcUrl: string }, count: number): Promise<strin
   const [from, to] = await rpc<string[]>(chain.rpcUrl, 'eth_accounts')
   let hash = ''
   for (let i = 0; i < count; i++) hash = await rpc<string>(chain.rpcUrl, 'eth_sendTransaction', [{ from, to, value: '0x1' }])
+  // A transaction that was sent is mined a moment later; what a test saves or reads next must hold it.
+  await until('the last transfer to be mined', 20, async () =>
+    (await rpc<object | null>(chain.rpcUrl, 'eth_getTransactionReceipt', [hash])) === null ? undefined : true,
+  )
   return hash
 }
 
 async function until<T>(what: string, seconds: number, probe: () => Promise<T | undefined> | T | undefined): Promise<T> {
-  for (const end = performance.now() + seconds * 1000; performance.now() < end; await sleep(100)) {
+  for (const end = performance.now() + seconds * 1000; performance.now() < end; await sleep(20)) {
     const found = await probe()
     if (found !== undefined) return found
   }
@@ -176,7 +180,8 @@ test('kill -9 of the node ends its chain, which saves its state first', async ()
     import { startChain, rpc } from ${JSON.stringify(join(import.meta.dirname, 'chain.ts'))}
     const chain = await startChain({ dir: ${JSON.stringify(dir)} })
     const [from] = await rpc(chain.rpcUrl, 'eth_accounts')
-    await rpc(chain.rpcUrl, 'eth_sendTransaction', [{ from, to: from }])
+    const hash = await rpc(chain.rpcUrl, 'eth_sendTransaction', [{ from, to: from }])
+    while ((await rpc(chain.rpcUrl, 'eth_getTransactionReceipt', [hash])) === null) await new Promise((done) => setTimeout(done, 20))
     console.log(chain.pid)`
   const node = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
   const [line] = (await once(node.stdout, 'data', { signal: AbortSignal.timeout(20_000) })) as [Buffer]
