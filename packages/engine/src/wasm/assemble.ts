@@ -10,6 +10,9 @@ export interface FunctionType {
   readonly results: readonly ValueType[]
 }
 
+/** Of 64 KiB, in 4 GiB. */
+const MAX_PAGES = 65536
+
 interface Instruction {
   readonly name: string
   readonly args: readonly number[]
@@ -129,7 +132,19 @@ export interface FunctionImport {
 /** A module under construction: it imports one memory as `env.memory`, and exports every function added with `exported` true. */
 export class ModuleBuilder {
   readonly #imports: FunctionImport[] = []
+  readonly #globals: string[] = []
+  readonly #shared: boolean
   readonly #functions: { builder: FunctionBuilder; exported: boolean }[] = []
+
+  /** @param shared whether the memory is one that several threads share */
+  constructor(shared = false) {
+    this.#shared = shared
+  }
+
+  /** Imports the i32 constant `env.NAME` and gives its index for `global.get`. */
+  global(name: string): number {
+    return this.#globals.push(name) - 1
+  }
 
   /** Imports a function and gives its index; imports come before the first own function. */
   import(what: FunctionImport): number {
@@ -181,11 +196,17 @@ export class ModuleBuilder {
       }
     })
     section(out, 2, (s) => {
-      unsigned(s, this.#imports.length + 1)
+      unsigned(s, this.#imports.length + this.#globals.length + 1)
       string(s, 'env')
       string(s, 'memory')
-      s.push(0x02, 0x00)
+      s.push(0x02, this.#shared ? 0x03 : 0x00)
       unsigned(s, 0)
+      if (this.#shared) unsigned(s, MAX_PAGES)
+      for (const name of this.#globals) {
+        string(s, 'env')
+        string(s, name)
+        s.push(0x03, typeByte.i32, 0x00)
+      }
       this.#imports.forEach((i, at) => {
         string(s, i.module)
         string(s, i.name)
@@ -267,6 +288,10 @@ const encodeBody = (f: FunctionBuilder): number[] => {
         break
       case 'memory':
         out.push(0)
+        unsigned(out, args[0])
+        break
+      case 'atomic':
+        out.push(2)
         unsigned(out, args[0])
         break
       case 'memoryLane':

@@ -3,6 +3,7 @@
 import { bytesOf, OPS } from '@bitloom/graph'
 import type { Access, Nest, Node } from '../kernel.ts'
 import { type Loops, loopsOf } from '../nest.ts'
+import type { Cut } from '../split.ts'
 import type { FunctionBuilder } from './assemble.ts'
 import { transpose4 } from './lanes.ts'
 import { emitOp, givesMask, type Operand, pushCanonical, pushValue } from './scalar.ts'
@@ -35,13 +36,19 @@ interface Unroll {
   readonly lanes: 1 | 4
 }
 
-/** Writes the body of a function without parameters that computes `nest`. */
-export const emitNest = (f: FunctionBuilder, nest: Nest, addresses: Addresses): void => new NestWriter(f, nest, addresses).write()
+/** The function's two parameters: the pieces of the nest's cut to compute, [from, to). */
+const FROM = 0
+const TO = 1
+
+/** Writes the body of a function with parameters (from, to), pieces of `cut`, that computes them. */
+export const emitNest = (f: FunctionBuilder, nest: Nest, cut: Cut, addresses: Addresses): void =>
+  new NestWriter(f, nest, cut, addresses).write()
 
 class NestWriter {
   readonly f: FunctionBuilder
   readonly nest: Nest
   readonly loops: Loops
+  readonly cut: Cut
   readonly addresses: Addresses
   readonly levels: number[] = []
   readonly masks: boolean[] = []
@@ -50,10 +57,11 @@ class NestWriter {
   readonly nan: number
   readonly scratch: number[]
 
-  constructor(f: FunctionBuilder, nest: Nest, addresses: Addresses) {
+  constructor(f: FunctionBuilder, nest: Nest, cut: Cut, addresses: Addresses) {
     this.f = f
     this.nest = nest
     this.loops = loopsOf(nest)
+    this.cut = cut
     this.addresses = addresses
     this.nan = f.local('v128')
     this.scratch = [f.local('v128'), f.local('v128'), f.local('v128'), f.local('v128')]
@@ -86,7 +94,24 @@ class NestWriter {
     for (const store of this.loops.stores) this.#cursorOf(store.access)
     const single: Unroll = { vectors: 1, terms: 1, lanes: 4 }
     this.#evaluate(ONCE, single)
+    if (this.cut.along === 'axis') this.#count()
     this.#outer(0)
+  }
+
+  /** How many coordinates of the axis that is cut lie in [from, to). */
+  #count(): void {
+    const { f, cut } = this
+    const size = cut.axis === this.lanesAxis ? this.loops.lanes : this.loops.outer[cut.axis]
+    const count = this.#local('i32', 'count')
+    const end = (): void => void f.get(TO).i32(cut.unit).op('i32.mul')
+    if (size % cut.unit === 0) end()
+    else {
+      end()
+      f.i32(size)
+      end()
+      f.i32(size).op('i32.lt_s').op('select')
+    }
+    f.get(FROM).i32(cut.unit).op('i32.mul').op('i32.sub').set(count)
   }
 
   #outer(axis: number): void {
@@ -96,11 +121,16 @@ class NestWriter {
       this.#vectors()
       return
     }
-    this.#repeat(`outer${axis}`, outer[axis], () => {
-      this.#outer(axis + 1)
-      this.#advance(axis, 1)
-    })
-    if (axis > 0) this.#advance(axis, -outer[axis])
+    this.#repeat(
+      `outer${axis}`,
+      axis === this.cut.axis ? this.#local('i32', 'count') : outer[axis],
+      () => {
+        this.#outer(axis + 1)
+        this.#advance(axis, 1)
+      },
+      axis === this.cut.axis,
+    )
+    if (axis > 0) this.#rewind(axis, outer[axis])
   }
 
   /** The lanes' axis: blocks of interleaved vectors, then single vectors, then single elements. */
@@ -116,12 +146,48 @@ class NestWriter {
         this.#advance(axis, elements)
       })
     }
-    const blocks = Math.floor(n / (4 * width))
-    const rest = Math.floor((n % (4 * width)) / 4)
-    segment(blocks, 4 * width, { vectors: width, terms, lanes: 4 })
-    if (width > 1) segment(rest, 4, { vectors: 1, terms, lanes: 4 })
-    segment(n % 4, 1, { vectors: 1, terms: 1, lanes: 1 })
-    if (this.loops.outer.length > 0) this.#advance(axis, -n)
+    const blocks: Unroll = { vectors: width, terms, lanes: 4 }
+    const rest: Unroll = { vectors: 1, terms, lanes: 4 }
+    const tail: Unroll = { vectors: 1, terms: 1, lanes: 1 }
+    if (this.cut.axis === axis) {
+      // Pieces are whole blocks but for the last, so a rest exists only where the whole axis has one.
+      const { f } = this
+      const count = this.#local('i32', 'count')
+      const some = (push: () => void, elements: number, unroll: Unroll): void => {
+        const counted = this.#local('i32', 'lanesLeft')
+        push()
+        f.set(counted)
+        this.#repeat(
+          'lanes',
+          counted,
+          () => {
+            this.#body(unroll)
+            this.#advance(axis, elements)
+          },
+          true,
+        )
+      }
+      const shift = width === 4 ? 4 : width === 2 ? 3 : 2
+      some(() => f.get(count).i32(shift).op('i32.shr_u'), 4 * width, blocks)
+      if (width > 1 && n % (4 * width) >= 4)
+        some(
+          () =>
+            f
+              .get(count)
+              .i32(4 * width - 1)
+              .op('i32.and')
+              .i32(2)
+              .op('i32.shr_u'),
+          4,
+          rest,
+        )
+      if (n % 4 > 0) some(() => f.get(count).i32(3).op('i32.and'), 1, tail)
+    } else {
+      segment(Math.floor(n / (4 * width)), 4 * width, blocks)
+      if (width > 1) segment(Math.floor((n % (4 * width)) / 4), 4, rest)
+      segment(n % 4, 1, tail)
+    }
+    if (this.loops.outer.length > 0) this.#rewind(axis, n)
   }
 
   /** Interleaved vectors hide latency even where registers spill: four beat two by 1.3x on exp, tanh, gelu and its derivative (Node 24); eight add nothing steady. */
@@ -271,14 +337,15 @@ class NestWriter {
     return local
   }
 
-  /** Runs `body` `count` times; no loop for one. */
-  #repeat(name: string, count: number, body: () => void): void {
-    if (count === 1) {
+  /** Runs `body` `count` times; no loop for one. With `counted`, `count` is the local that holds how many. */
+  #repeat(name: string, count: number, body: () => void, counted = false): void {
+    if (count === 1 && !counted) {
       body()
       return
     }
     const counter = this.#local('i32', name)
-    this.f.i32(count).set(counter)
+    if (counted) this.f.get(count).set(counter)
+    else this.f.i32(count).set(counter)
     this.f.while(
       () => this.f.get(counter).op('i32.eqz'),
       () => {
@@ -293,6 +360,18 @@ class NestWriter {
       const step = cursor.steps[axis]
       if (step !== undefined) this.f.bump(cursor.local, step * count)
     }
+  }
+
+  /** Back to where the axis began. */
+  #rewind(axis: number, size: number): void {
+    if (axis !== this.cut.axis) {
+      this.#advance(axis, -size)
+      return
+    }
+    const count = this.#local('i32', 'count')
+    for (const { local, steps } of this.#cursors.values())
+      if (steps[axis] !== undefined && steps[axis] !== 0)
+        this.f.get(local).get(count).i32(steps[axis]).op('i32.mul').op('i32.sub').set(local)
   }
 
   /** Accesses that walk alike share one index and differ by a constant offset; one that walks backwards has its own full address. */
@@ -314,7 +393,9 @@ class NestWriter {
     let cursor = this.#cursors.get(key)
     if (cursor === undefined) {
       cursor = { local: this.f.local('i32'), steps }
-      if (start !== 0) this.f.i32(start).set(cursor.local)
+      const cut = (steps[this.cut.axis] ?? 0) * this.cut.unit
+      if (cut !== 0) this.f.get(FROM).i32(cut).op('i32.mul').i32(start).op('i32.add').set(cursor.local)
+      else if (start !== 0) this.f.i32(start).set(cursor.local)
       this.#cursors.set(key, cursor)
     }
     return cursor

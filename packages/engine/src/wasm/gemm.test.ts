@@ -23,7 +23,7 @@ const check = (m: number, n: number, k: number, aTransposed: boolean, bTranspose
   f32[end / 4] = 5
   const [aRow, aCol] = aTransposed ? [1, m] : [k, 1]
   const [bRow, bCol] = bTransposed ? [1, k] : [n, 1]
-  gemm(a, b, c, m, n, k, 4 * aRow, 4 * aCol, 4 * bRow, 4 * bCol, work)
+  gemm(a, b, c, m, n, k, 4 * aRow, 4 * aCol, 4 * bRow, 4 * bCol, work, 4 * n)
   for (let i = 0; i < m; i++)
     for (let j = 0; j < n; j++) {
       let acc = 0

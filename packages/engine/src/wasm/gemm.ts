@@ -28,7 +28,7 @@ export const gemmWorkBytes = (m: number, n: number, k: number): number => {
 
 /**
  * The parameters of the exported functions, all i32: byte addresses and byte strides.
- * `gemm(a, b, c, m, n, k, aRow, aCol, bRow, bCol, work)` and `gemv(same)`: C (row-major, contiguous) = A (m x k) · B (k x n).
+ * `gemm(a, b, c, m, n, k, aRow, aCol, bRow, bCol, work, cRow)`: C (rows cRow bytes apart, columns adjacent) = A (m x k) · B (k x n); `gemv` without cRow: C contiguous.
  * `gemv` is for few rows: it needs bCol = 4 and no workspace.
  */
 export type Gemm = (
@@ -43,6 +43,7 @@ export type Gemm = (
   bRow: number,
   bCol: number,
   work: number,
+  cRow: number,
 ) => void
 
 const i32s = (n: number) => Array.from({ length: n }, () => 'i32' as const)
@@ -54,7 +55,7 @@ export const gemmModule = (): ModuleBuilder => {
   const packA = module.func('packA', { params: i32s(7), results: [] }, writePackA, false)
   const packB = module.func('packB', { params: i32s(7), results: [] }, writePackB, false)
   const copyTile = module.func('copyTile', { params: i32s(6), results: [] }, writeCopyTile, false)
-  module.func('gemm', { params: i32s(11), results: [] }, (f) => writeGemm(f, micro, packA, packB, copyTile))
+  module.func('gemm', { params: i32s(12), results: [] }, (f) => writeGemm(f, micro, packA, packB, copyTile))
   module.func('gemv', { params: i32s(11), results: [] }, writeGemv)
   return module
 }
@@ -254,7 +255,7 @@ const writeCopyTile = (f: FunctionBuilder): void => {
 
 /** Blocks over N, then K, then M; packs; runs the tile kernel over every panel pair, edge tiles through a small buffer. */
 const writeGemm = (f: FunctionBuilder, micro: number, packA: number, packB: number, copyTile: number): void => {
-  const [a, b, c, m, n, k, aRow, aCol, bRow, bCol, work] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+  const [a, b, c, m, n, k, aRow, aCol, bRow, bCol, work, cRow] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
   const names = [
     'n0',
     'nc',
@@ -268,7 +269,6 @@ const writeGemm = (f: FunctionBuilder, micro: number, packA: number, packB: numb
     'pa',
     'pb',
     'pc',
-    'cRow',
     'tile',
     'packedA',
     'packedB',
@@ -292,7 +292,6 @@ const writeGemm = (f: FunctionBuilder, micro: number, packA: number, packB: numb
     f.get(base).get(index).get(stride).op('i32.mul').op('i32.add')
   }
 
-  f.get(n).i32(2).op('i32.shl').set(v.cRow)
   f.get(work).i32(ZERO_BYTES).op('i32.add').set(v.tile)
   f.get(v.tile).i32(TILE_BYTES).op('i32.add').set(v.packedA)
   // Even blocks of M: as many as BLOCK_M asks for, each of whole tiles (so never above BLOCK_M).
@@ -347,7 +346,7 @@ const writeGemm = (f: FunctionBuilder, micro: number, packA: number, packB: numb
                   min(() => f.get(v.nc).get(v.j).op('i32.sub'), TILE_N, v.cols)
                   f.i32(0).set(v.i)
                   f.get(v.packedA).set(v.pa)
-                  at(c, v.m0, v.cRow)
+                  at(c, v.m0, cRow)
                   f.get(v.n0).get(v.j).op('i32.add').i32(2).op('i32.shl').op('i32.add').set(v.pc)
                   f.while(
                     () => f.get(v.i).get(v.mc).op('i32.ge_s'),
@@ -355,7 +354,7 @@ const writeGemm = (f: FunctionBuilder, micro: number, packA: number, packB: numb
                       min(() => f.get(v.mc).get(v.i).op('i32.sub'), TILE_M, v.rows)
                       f.get(v.rows).i32(TILE_M).op('i32.eq').get(v.cols).i32(TILE_N).op('i32.eq').op('i32.and')
                       f.if(
-                        () => f.get(v.pa).get(v.pb).get(v.pc).get(v.kc).get(v.cRow).get(v.k0).op('i32.eqz').call(micro),
+                        () => f.get(v.pa).get(v.pb).get(v.pc).get(v.kc).get(cRow).get(v.k0).op('i32.eqz').call(micro),
                         () => {
                           f.get(v.k0).if(() =>
                             f
@@ -363,7 +362,7 @@ const writeGemm = (f: FunctionBuilder, micro: number, packA: number, packB: numb
                               .get(v.tile)
                               .get(v.rows)
                               .get(v.cols)
-                              .get(v.cRow)
+                              .get(cRow)
                               .i32(4 * TILE_N)
                               .call(copyTile),
                           )
@@ -380,7 +379,7 @@ const writeGemm = (f: FunctionBuilder, micro: number, packA: number, packB: numb
                             .get(v.rows)
                             .get(v.cols)
                             .i32(4 * TILE_N)
-                            .get(v.cRow)
+                            .get(cRow)
                             .call(copyTile)
                         },
                       )
@@ -390,7 +389,7 @@ const writeGemm = (f: FunctionBuilder, micro: number, packA: number, packB: numb
                         .op('i32.mul')
                         .op('i32.add')
                         .set(v.pa)
-                      f.get(v.pc).get(v.cRow).i32(TILE_M).op('i32.mul').op('i32.add').set(v.pc)
+                      f.get(v.pc).get(cRow).i32(TILE_M).op('i32.mul').op('i32.add').set(v.pc)
                       f.bump(v.i, TILE_M)
                     },
                   )

@@ -1,7 +1,19 @@
 // The WebAssembly instructions that our kernels use, with their encodings: the one table the assembler and the text printer read.
 
-/** What follows an opcode: nothing, an index, a signed constant, a float, a memory argument, lanes. */
-export type Immediate = 'none' | 'index' | 'i32' | 'f32' | 'memory' | 'lane' | 'memoryLane' | 'shuffle' | 'block' | 'copy' | 'fill'
+/** What follows an opcode: nothing, an index, a signed constant, a float, a memory argument (of an atomic: naturally aligned), lanes. */
+export type Immediate =
+  | 'none'
+  | 'index'
+  | 'i32'
+  | 'f32'
+  | 'memory'
+  | 'atomic'
+  | 'lane'
+  | 'memoryLane'
+  | 'shuffle'
+  | 'block'
+  | 'copy'
+  | 'fill'
 
 export interface Opcode {
   readonly bytes: readonly number[]
@@ -39,9 +51,11 @@ plain('return', 0x0f)
 plain('call', 0x10, 'index')
 plain('drop select', 0x1a)
 plain('local.get local.set local.tee', 0x20, 'index')
+plain('global.get', 0x23, 'index')
 plain('i32.load i64.load f32.load f64.load i32.load8_s i32.load8_u i32.load16_s i32.load16_u', 0x28, 'memory')
 plain('i32.store i64.store f32.store f64.store i32.store8 i32.store16', 0x36, 'memory')
 plain('i32.const', 0x41, 'i32')
+plain('i64.const', 0x42, 'i32')
 plain('f32.const', 0x43, 'f32')
 plain('i32.eqz i32.eq i32.ne i32.lt_s i32.lt_u i32.gt_s i32.gt_u i32.le_s i32.le_u i32.ge_s i32.ge_u', 0x45)
 plain('f32.eq f32.ne f32.lt f32.gt f32.le f32.ge', 0x5b)
@@ -52,6 +66,15 @@ plain('i32.reinterpret_f32', 0xbc)
 plain('f32.reinterpret_i32', 0xbe)
 table.set('memory.copy', { bytes: [0xfc, 0x0a], immediate: 'copy' })
 table.set('memory.fill', { bytes: [0xfc, 0x0b], immediate: 'fill' })
+
+for (const [name, code] of [
+  ['memory.atomic.notify', 0x00],
+  ['memory.atomic.wait32', 0x01],
+  ['i32.atomic.load', 0x10],
+  ['i32.atomic.store', 0x17],
+  ['i32.atomic.rmw.add', 0x1e],
+] as const)
+  table.set(name, { bytes: [0xfe, code], immediate: 'atomic' })
 
 simd(0, 'v128.load', 'memory')
 simd(7, 'v128.load8_splat v128.load16_splat v128.load32_splat v128.load64_splat v128.store', 'memory')

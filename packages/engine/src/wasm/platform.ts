@@ -27,6 +27,9 @@ export type Code = Module
 
 export const compileModule = (bytes: Uint8Array<ArrayBuffer>): Code => new api.Module(bytes)
 
-/** A module's exported functions over `memory`. */
-export const instantiate = (code: Code, memory: Memory): Readonly<Record<string, unknown>> =>
-  new api.Instance(code, { env: { memory } }).exports
+/** A module's exported functions over `memory`, with whatever else it imports. */
+export const instantiate = (
+  code: Code,
+  memory: Memory,
+  imports: Readonly<Record<string, unknown>> = {},
+): Readonly<Record<string, unknown>> => new api.Instance(code, { env: { ...imports, memory } }).exports
