@@ -3,8 +3,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Expr, input, interpret, makeGraph, type Shape, type Slot, sizeOf } from '@bitloom/graph'
-import { averagePool2d, batchMoments, batchNorm, ConvError, type ConvOptions, conv2d, maxPool2d, runningMoments } from './conv.ts'
+import { ConvError, type ConvOptions, conv2d } from './conv.ts'
 import { gradients } from './grad.ts'
+import { batchMoments, batchNorm, runningMoments } from './norm.ts'
+import { averagePool2d, maxPool2d } from './pool.ts'
 import { constant, mul, sum } from './tensor.ts'
 
 const values = (shape: Shape, seed: number): Float32Array =>
