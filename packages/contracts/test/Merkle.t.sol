@@ -7,11 +7,11 @@ import {Merkle} from "../src/dispute/Merkle.sol";
 
 /// Reverts happen one call deep, where a test can expect them.
 contract MerkleCaller {
-    function itemsRoot(bytes32[] memory items) external pure returns (bytes32) {
+    function itemsRoot(bytes32[] memory items) external view returns (bytes32) {
         return Merkle.itemsRoot(items);
     }
 
-    function rootOf(bytes32[] memory nodes) external pure returns (bytes32) {
+    function rootOf(bytes32[] memory nodes) external view returns (bytes32) {
         return Merkle.rootOf(nodes);
     }
 }
@@ -95,11 +95,11 @@ contract MerkleTest is Test {
         assertEq(Merkle.chunksOf(0), 1, "no bytes");
     }
 
-    function testFuzz_an_inner_node_is_no_leaf(bytes32 left, bytes32 right) public pure {
+    function testFuzz_an_inner_node_is_no_leaf(bytes32 left, bytes32 right) public view {
         assertTrue(Merkle.leafHash(abi.encodePacked(left, right)) != Merkle.innerHash(left, right), "domains");
     }
 
-    function testFuzz_a_list_proves_each_item(bytes32[] memory items, uint256 index) public pure {
+    function testFuzz_a_list_proves_each_item(bytes32[] memory items, uint256 index) public view {
         if (items.length == 0) return;
         index = bound(index, 0, items.length - 1);
         // The sibling at each height is the root of the items below it, padded to that height.

@@ -177,7 +177,7 @@ abstract contract Scene is Test {
     }
 
     /// The siblings of leaf `index`, computed level by level, the slow and obvious way.
-    function proofOf(bytes32[] memory leaves, uint256 index) internal pure returns (bytes32[] memory proof) {
+    function proofOf(bytes32[] memory leaves, uint256 index) internal view returns (bytes32[] memory proof) {
         uint256 depth = Merkle.depthOf(leaves.length);
         proof = new bytes32[](depth);
         bytes32[] memory level = new bytes32[](1 << depth);

@@ -15,7 +15,7 @@ contract Arbiter {
     /// Reverts where the witness does not prove every read, or proves more.
     function step(bytes calldata leaf, uint256 element, uint256 term, uint32 acc, bytes32 trace, uint32 exprs, Operand[] calldata operands)
         external
-        pure
+        view
         returns (uint32 result)
     {
         Witness memory w = Witness({operands: operands, trace: trace, exprs: exprs, used: 0});

@@ -33,7 +33,7 @@ library Scalar {
     }
 
     /// The accumulator after term `term` of element `element`, given the one before it; of an op that is no fold, the element.
-    function scalarStep(Expr memory e, uint256 element, uint256 term, uint32 acc, Witness memory w) internal pure returns (uint32 word) {
+    function scalarStep(Expr memory e, uint256 element, uint256 term, uint32 acc, Witness memory w) internal view returns (uint32 word) {
         uint256 op = e.op;
         if (op == Op.INPUT) revert NoScalarRule(op);
         uint256 size = ExprLib.sizeOf(e.result);
@@ -66,7 +66,7 @@ library Scalar {
         return F32.unwrap(op == Op.SQRT ? a.sqrt() : a.floor());
     }
 
-    function binary(Expr memory e, uint256 element, Witness memory w) private pure returns (uint32) {
+    function binary(Expr memory e, uint256 element, Witness memory w) private view returns (uint32) {
         uint256 op = e.op;
         uint32 x = w.read(e, 0, element);
         uint32 y = w.read(e, 1, element);
@@ -102,26 +102,26 @@ library Scalar {
     }
 
     /// Reads the condition, then the chosen operand only.
-    function where(Expr memory e, uint256 element, Witness memory w) private pure returns (uint32) {
+    function where(Expr memory e, uint256 element, Witness memory w) private view returns (uint32) {
         I32 condition = I32.wrap(w.read(e, 0, element));
         return w.read(e, condition.isTrue() ? 1 : 2, element);
     }
 
     /// Copies one element; reads nothing where a pad fills.
-    function movement(Expr memory e, uint256 element, Witness memory w) private pure returns (uint32) {
+    function movement(Expr memory e, uint256 element, Witness memory w) private view returns (uint32) {
         (bool fill, uint256 operand, uint256 index) = source(e, element);
         return fill ? e.attrs[e.attrs.length - 1] : w.read(e, operand, index);
     }
 
     /// Reads the index, then the row's element.
-    function gather(Expr memory e, uint256 element, Witness memory w) private pure returns (uint32) {
+    function gather(Expr memory e, uint256 element, Witness memory w) private view returns (uint32) {
         uint256 row = stride(e.result, 0);
         uint256 from = clampRow(w.read(e, 1, element / row), e.operands[0].shape[0]);
         return w.read(e, 0, from * row + element % row);
     }
 
     /// Reads the index of source row `term`, then the row's element if it goes to this element's row.
-    function scatterAdd(Expr memory e, uint256 element, uint256 term, uint32 acc, Witness memory w) private pure returns (uint32) {
+    function scatterAdd(Expr memory e, uint256 element, uint256 term, uint32 acc, Witness memory w) private view returns (uint32) {
         uint256 row = stride(e.result, 0);
         if (clampRow(w.read(e, 1, term), e.result.shape[0]) != element / row) return acc;
         F32 x = F32.wrap(w.read(e, 0, term * row + element % row));
@@ -129,7 +129,7 @@ library Scalar {
     }
 
     /// sum, maxOver, argmax, dot: term by term, left to right.
-    function fold(Expr memory e, uint256 element, uint256 term, uint32 acc, Witness memory w) private pure returns (uint32) {
+    function fold(Expr memory e, uint256 element, uint256 term, uint32 acc, Witness memory w) private view returns (uint32) {
         uint256 op = e.op;
         if (op == Op.DOT) {
             (uint256 m, uint256 k, uint256 n) = (last(e.operands[0], 2), last(e.operands[0], 1), last(e.operands[1], 1));

@@ -39,7 +39,7 @@ library WitnessLib {
     error OperandsLeft(uint256 used, uint256 given);
 
     /// The 32-bit word of element `index` of operand `k` (of u8: the byte), proved.
-    function read(Witness memory w, Expr memory e, uint256 k, uint256 index) internal pure returns (uint32 word) {
+    function read(Witness memory w, Expr memory e, uint256 k, uint256 index) internal view returns (uint32 word) {
         uint256 n = w.used++;
         if (n >= w.operands.length) revert OperandMissing(n);
         Type memory t = e.operands[k];

@@ -217,7 +217,7 @@ contract Dispute {
     // inside
 
     /// Checks that a leaf stands under the claim's root.
-    function mustStand(bytes32 root, uint32 segments, uint32 segment, bytes32 leaf, bytes32[] calldata proof) private pure {
+    function mustStand(bytes32 root, uint32 segments, uint32 segment, bytes32 leaf, bytes32[] calldata proof) private view {
         if (!Merkle.proves(root, Merkle.depthOf(segments), segment, leaf, proof)) revert NotOpened(segment);
     }
 
