@@ -15,12 +15,12 @@ import {
 } from '@bitloom/graph'
 import { gradients } from './grad.ts'
 import type { Lookup, Parameter } from './nn.ts'
-import { clipByNorm, type Optimizer } from './optim.ts'
+import { clipByNorm, clipByValue, type Optimizer } from './optim.ts'
 import { probeOf } from './probe.ts'
 import { type Key, keyOf, STREAM } from './random.ts'
 import { listed, sequential, shuffled } from './sampler.ts'
 import type { Schedule } from './schedule.ts'
-import { add, broadcastTo, eq, full, gather, mul, range, reshape, where } from './tensor.ts'
+import { add, broadcastTo, div, divu, eq, full, gather, mul, range, remu, reshape, where } from './tensor.ts'
 
 /** Everything a task's graph and slots are: what a solver runs and a contract can judge. */
 export type Job = {
@@ -62,8 +62,12 @@ export type TrainingStep = {
   readonly data: readonly DataTensor[]
   /** Examples that training draws from: the first `count` rows. */
   readonly count: number
+  /** Examples a forward pass. */
   readonly batch: number
+  /** Updates. */
   readonly steps: number
+  /** Passes an update, 1 by default: their mean gradient is what the optimizer sees; the job then has steps·accumulate steps, and logs a loss for each. */
+  readonly accumulate?: number
   readonly seed: readonly [number, number]
   /** The loss, f32 of one element; `updates` are next values of frozen parameters (running statistics). */
   readonly loss: (context: StepContext) => Expr | { readonly loss: Expr; readonly updates: Readonly<Record<string, Expr>> }
@@ -71,26 +75,30 @@ export type TrainingStep = {
   readonly schedule: Schedule
   /** Largest norm of all gradients together; none by default. */
   readonly clip?: number
-  /** `listed` reads row `step` of the data tensor `order`, i32[steps, batch]. */
+  /** Largest absolute value of a gradient's element, held before the norm is taken; none by default. */
+  readonly clipValue?: number
+  /** `listed` reads row `step` of the data tensor `order`, i32[steps·accumulate, batch]. */
   readonly order?: 'shuffled' | 'sequential' | 'listed'
   /** Evaluates the initial state; the interpreter by default. */
   readonly evaluate?: (graph: Graph, slots: readonly Data[]) => Data[]
 }
 
 /**
- * The job that trains `parameters` for `steps` steps. State slots: parameters, moments, shared optimizer state, `step` i32[1], `loss` f32[steps]. Data slots:
- * the data tensors, then `seed` i32[2].
+ * The job that trains `parameters` for `steps` updates. State slots: parameters, moments, where passes accumulate the gradients so far (`fc1.weight.g`), shared
+ * optimizer state, `step` i32[1], `loss` f32[steps·accumulate]. Data slots: the data tensors, then `seed` i32[2].
  * @throws {StepError} the parts do not fit each other
  */
 export function trainingStep(t: TrainingStep): Job {
   check(t)
   const trained = t.parameters.filter((p) => !p.frozen)
+  const passes = t.accumulate ?? 1
   const state: (Slot & { given?: Float32Array })[] = [
     ...t.parameters.map((p) => stateSlot(p.name, 'f32', p.shape, p.initial instanceof Float32Array ? p.initial : undefined)),
     ...trained.flatMap((p) => t.optimizer.moments.map((m) => stateSlot(`${p.name}.${m}`, 'f32', p.shape))),
+    ...(passes > 1 ? trained.map((p) => stateSlot(`${p.name}.g`, 'f32', p.shape)) : []),
     ...t.optimizer.shared.map((name) => stateSlot(name, 'f32', [1])),
     stateSlot('step', 'i32', [1]),
-    stateSlot('loss', 'f32', [t.steps]),
+    stateSlot('loss', 'f32', [t.steps * passes]),
   ]
   const slots: Slot[] = [
     ...state.map(({ name, kind, dtype, shape }) => ({ name, kind, dtype, shape })),
@@ -98,6 +106,8 @@ export function trainingStep(t: TrainingStep): Job {
     { name: 'seed', kind: 'data', dtype: 'i32', shape: [2] },
   ]
   const inputs = new Map(slots.map((s, at) => [s.name, input(at, s.dtype, s.shape)]))
+  if (inputs.size < slots.length)
+    fail(`two slots are called "${slots.find((s, i) => slots.findIndex((o) => o.name === s.name) < i)?.name}"`)
   const read: Lookup = (name) => inputs.get(name) ?? fail(`there is no slot "${name}"; the slots are ${[...inputs.keys()].join(', ')}`)
   const next = stepExprs(t, trained, read)
   const graph = makeGraph(
@@ -116,7 +126,7 @@ export function trainingStep(t: TrainingStep): Job {
     graph,
     state: evaluate(initial, [...blank, ...data]),
     data,
-    steps: t.steps,
+    steps: t.steps * passes,
     batch: t.batch,
     parameters: t.parameters.map((p) => p.name),
     stepSlot: slotOf('step'),
@@ -149,28 +159,36 @@ function stepExprs(t: TrainingStep, trained: readonly Parameter[], read: Lookup)
   }
   const result = t.loss(context)
   const { loss, updates } = 'loss' in result ? result : { loss: result, updates: {} }
+  const passes = t.accumulate ?? 1
   const raw = gradients(
-    loss,
+    passes === 1 ? loss : div(loss, passes),
     trained.map((p) => read(p.name)),
   )
-  const used = t.clip === undefined ? raw : clipByNorm(raw, t.clip)
-  const lr = t.schedule(step)
+  const summed = passes === 1 ? raw : raw.map((g, i) => add(read(`${trained[i].name}.g`), g))
+  const held = t.clipValue === undefined ? summed : clipByValue(summed, t.clipValue)
+  const used = t.clip === undefined ? held : clipByNorm(held, t.clip)
+  const lr = t.schedule(passes === 1 ? step : divu(step, passes), read)
+  // between updates everything that the optimizer owns stays as it is
+  const due = passes === 1 ? undefined : eq(remu(step, passes), passes - 1)
+  const state = new Map<string, Expr>(Object.entries(updates))
+  const set = (name: string, next: Expr): void => void state.set(name, due ? where(due, next, read(name)) : next)
   const { optimizer } = t
   const advanced = optimizer.advance(optimizer.shared.map((name) => reshape(read(name), [])))
-  const state = new Map<string, Expr>(Object.entries(updates))
   trained.forEach((p, i) => {
     const moments = optimizer.moments.map((m) => read(`${p.name}.${m}`))
     const after = optimizer.update({ name: p.name, parameter: read(p.name), gradient: used[i], moments, shared: advanced, lr })
-    state.set(p.name, after.parameter)
+    set(p.name, after.parameter)
     optimizer.moments.forEach((m, k) => {
-      state.set(`${p.name}.${m}`, after.moments[k])
+      set(`${p.name}.${m}`, after.moments[k])
     })
+    if (due) state.set(`${p.name}.g`, where(due, 0, summed[i]))
   })
   optimizer.shared.forEach((name, i) => {
-    state.set(name, reshape(advanced[i], [1]))
+    set(name, reshape(advanced[i], [1]))
   })
   state.set('step', add(read('step'), 1))
-  state.set('loss', where(eq(range(t.steps), broadcastTo(step, [t.steps])), reshape(loss, [1]), read('loss')))
+  const log = [t.steps * passes]
+  state.set('loss', where(eq(range(log[0]), broadcastTo(step, log)), reshape(loss, [1]), read('loss')))
   return { state, probe: probeOf(raw, seed, step) }
 }
 
@@ -187,8 +205,10 @@ function initialGraph(t: TrainingStep, slots: readonly Slot[], read: Lookup): Gr
 function check(t: TrainingStep): void {
   if (!Number.isInteger(t.steps) || t.steps < 1) fail(`${t.steps} steps; a job has at least one`)
   if (!Number.isInteger(t.batch) || t.batch < 1) fail(`a batch of ${t.batch}`)
+  const passes = t.accumulate ?? 1
+  if (!Number.isInteger(passes) || passes < 1) fail(`${passes} passes an update; there is at least one`)
   // INVARIANT: positions are 32-bit words; beyond that the order of examples would start anew
-  if (t.steps * t.batch > 2 ** 32) fail(`${t.steps} steps of ${t.batch} examples: more than 2^32 positions`)
+  if (t.steps * passes * t.batch > 2 ** 32) fail(`${t.steps * passes} steps of ${t.batch} examples: more than 2^32 positions`)
   if (t.parameters.every((p) => p.frozen)) fail('there is no parameter to train')
   for (const d of t.data) if (d.data.length !== sizeOf(d.shape)) fail(`data "${d.name}": ${d.data.length} elements for [${d.shape}]`)
   for (const p of t.parameters)
