@@ -1,6 +1,6 @@
-// The part of ONNX's protobuf schema that Bitloom reads and writes: field names, numbers and types, as onnx.proto3 of ONNX IR 8 fixes them.
+// The part of ONNX's protobuf schema that Bitloom reads and writes: field names, numbers and types, as onnx.proto3 of ONNX IR 10 fixes them.
 //
-// Subgraphs (If, Loop) are left out on purpose: a Bitloom graph is static, and without them a model file cannot nest.
+// A graph inside an attribute (If, Loop) is kept as bytes, so that a file cannot nest deeper than whoever reads it looks.
 
 import protobuf from 'protobufjs'
 
@@ -15,6 +15,19 @@ const MESSAGES: Record<string, Record<string, Field>> = {
     graph: [7, 'GraphProto'],
     opsetImport: [8, 'OperatorSetIdProto', 'repeated'],
     metadataProps: [14, 'StringStringEntryProto', 'repeated'],
+    functions: [25, 'FunctionProto', 'repeated'],
+  },
+  FunctionProto: {
+    name: [1, 'string'],
+    input: [4, 'string', 'repeated'],
+    output: [5, 'string', 'repeated'],
+    attribute: [6, 'string', 'repeated'],
+    node: [7, 'NodeProto', 'repeated'],
+    docString: [8, 'string'],
+    opsetImport: [9, 'OperatorSetIdProto', 'repeated'],
+    domain: [10, 'string'],
+    attributeProto: [11, 'AttributeProto', 'repeated'],
+    overload: [13, 'string'],
   },
   OperatorSetIdProto: { domain: [1, 'string'], version: [2, 'int64'] },
   StringStringEntryProto: { key: [1, 'string'], value: [2, 'string'] },
@@ -22,6 +35,7 @@ const MESSAGES: Record<string, Record<string, Field>> = {
     node: [1, 'NodeProto', 'repeated'],
     name: [2, 'string'],
     initializer: [5, 'TensorProto', 'repeated'],
+    sparseInitializer: [15, 'bytes', 'repeated'],
     docString: [10, 'string'],
     input: [11, 'ValueInfoProto', 'repeated'],
     output: [12, 'ValueInfoProto', 'repeated'],
@@ -35,6 +49,7 @@ const MESSAGES: Record<string, Record<string, Field>> = {
     attribute: [5, 'AttributeProto', 'repeated'],
     docString: [6, 'string'],
     domain: [7, 'string'],
+    overload: [8, 'string'],
   },
   AttributeProto: {
     name: [1, 'string'],
@@ -42,10 +57,12 @@ const MESSAGES: Record<string, Record<string, Field>> = {
     i: [3, 'int64'],
     s: [4, 'bytes'],
     t: [5, 'TensorProto'],
+    g: [6, 'bytes'],
     floats: [7, 'float', 'packed'],
     ints: [8, 'int64', 'packed'],
     strings: [9, 'bytes', 'repeated'],
     type: [20, 'int32'],
+    refAttrName: [21, 'string'],
   },
   TensorProto: {
     dims: [1, 'int64', 'packed'],
@@ -68,12 +85,25 @@ const MESSAGES: Record<string, Record<string, Field>> = {
 }
 
 /** `AttributeProto.type`: which of its fields holds the value. */
-export const ATTRIBUTE = { float: 1, int: 2, string: 3, tensor: 4, floats: 6, ints: 7, strings: 8 } as const
+export const ATTRIBUTE = { float: 1, int: 2, string: 3, tensor: 4, graph: 5, floats: 6, ints: 7, strings: 8 } as const
 /** `TensorProto.dataType`. */
-export const ELEMENT = { f32: 1, u8: 2, i8: 3, i32: 6, i64: 7, bool: 9, f16: 10, f64: 11, bf16: 16 } as const
+export const ELEMENT = {
+  f32: 1,
+  u8: 2,
+  i8: 3,
+  u16: 4,
+  i16: 5,
+  i32: 6,
+  i64: 7,
+  bool: 9,
+  f16: 10,
+  f64: 11,
+  u32: 12,
+  u64: 13,
+  bf16: 16,
+} as const
 
-/** The message type of a whole model file. */
-export const ModelProto: protobuf.Type = protobuf.Root.fromJSON({
+const root = protobuf.Root.fromJSON({
   nested: Object.fromEntries(
     Object.entries(MESSAGES).map(([message, fields]) => [
       message,
@@ -87,4 +117,11 @@ export const ModelProto: protobuf.Type = protobuf.Root.fromJSON({
       },
     ]),
   ),
-}).lookupType('ModelProto')
+})
+
+/** The message type of a whole model file. */
+export const ModelProto: protobuf.Type = root.lookupType('ModelProto')
+/** The message type of a graph inside an attribute. */
+export const GraphProto: protobuf.Type = root.lookupType('GraphProto')
+/** The message type of a tensor in a file of its own (ONNX's test data). */
+export const TensorProto: protobuf.Type = root.lookupType('TensorProto')

@@ -1,0 +1,60 @@
+// The nodes that a graph's outputs need, in an order in which every one finds its inputs made; files that contradict themselves are refused by name.
+
+import type { OnnxNode } from './decode.ts'
+import { OnnxError } from './decode.ts'
+import { listed } from './trainable.ts'
+
+/**
+ * Nodes that `outputs` depend on, each after those it reads; otherwise in the file's order.
+ * @param given names that are there from the start: inputs, initializers
+ * @throws {OnnxError} a name is made twice or nowhere, or nodes wait for each other in a circle
+ */
+export function orderOf(nodes: readonly OnnxNode[], outputs: readonly string[], given: ReadonlySet<string>): OnnxNode[] {
+  const maker = new Map<string, number>()
+  nodes.forEach((node, i) => {
+    for (const name of node.outputs) {
+      if (name === '') continue
+      if (maker.has(name) || given.has(name)) throw new OnnxError(`"${name}" is made twice, the second time by ${labelOf(node)}`)
+      maker.set(name, i)
+    }
+  })
+  const missing = new Set<string>()
+  const state = new Uint8Array(nodes.length) // 0 not seen, 1 waiting for its inputs, 2 placed
+  const ordered: OnnxNode[] = []
+  const visit = (root: number): void => {
+    const stack = [root]
+    while (stack.length > 0) {
+      const i = stack[stack.length - 1]
+      if (state[i] === 2) {
+        stack.pop()
+        continue
+      }
+      const waiting = stack.length
+      for (const name of nodes[i].inputs.toReversed()) {
+        if (name === '' || given.has(name)) continue
+        const by = maker.get(name)
+        if (by === undefined) missing.add(`"${name}" (read by ${labelOf(nodes[i])})`)
+        else if (state[by] === 1 || by === i)
+          throw new OnnxError(`the graph runs in a circle through ${labelOf(nodes[by])} and ${labelOf(nodes[i])}`)
+        else if (state[by] === 0) stack.push(by)
+      }
+      if (stack.length > waiting) {
+        state[i] = 1
+        continue
+      }
+      stack.pop()
+      state[i] = 2
+      ordered.push(nodes[i])
+    }
+  }
+  for (const name of outputs) {
+    const by = maker.get(name)
+    if (by !== undefined) visit(by)
+    else if (!given.has(name)) missing.add(`"${name}" (an output)`)
+  }
+  if (missing.size > 0) throw new OnnxError(`nothing in the file makes ${listed([...missing])}`)
+  return ordered
+}
+
+/** A node as people find it in their file. */
+export const labelOf = (node: OnnxNode): string => (node.name ? `${node.op} "${node.name}"` : `${node.op} that makes "${node.outputs[0]}"`)

@@ -1,0 +1,134 @@
+// Which of a file's tensors train: float initializers, copies of them that the exporter merged because they were equal, and weights written as Constant nodes.
+
+import { sizeOf } from '@bitloom/graph'
+import { halfToNumber } from '../safetensors.ts'
+import type { OnnxModel, OnnxNode, OnnxTensor } from './decode.ts'
+import { ELEMENT } from './schema.ts'
+
+/** What a file keeps, told apart by what it is for. */
+export type Weights = {
+  /** Float tensors that are parameters, by the name that training knows them by. */
+  readonly parameters: ReadonlyMap<string, OnnxTensor>
+  /** Everything else that is stored: shapes, index tables, factors of formulas. */
+  readonly constants: ReadonlyMap<string, OnnxTensor>
+  /** Nodes without those whose output has become a parameter or a constant. */
+  readonly nodes: readonly OnnxNode[]
+  readonly warnings: readonly string[]
+}
+
+const FLOATS: readonly number[] = [ELEMENT.f32, ELEMENT.f16, ELEMENT.bf16, ELEMENT.f64]
+/** What the exporters call a tensor that has no name in the model: PyTorch's two, and that of node outputs. */
+const GENERATED = /^onnx::(\w+?)_\d+$|^(?:val|t|const|constant)_?\d+$|(?:^|\/)Constant(?:_\d+)?_output_\d+$/i
+/** Inputs at which an operator takes a weight. */
+const WEIGHT_INPUTS: Readonly<Record<string, readonly number[]>> = {
+  MatMul: [0, 1],
+  Gemm: [1, 2],
+  Conv: [1, 2],
+  ConvTranspose: [1, 2],
+  Gather: [0],
+  BatchNormalization: [1, 2, 3, 4],
+  InstanceNormalization: [1, 2],
+  GroupNormalization: [1, 2],
+  LayerNormalization: [1, 2],
+  RMSNormalization: [1],
+  PRelu: [1],
+  LSTM: [1, 2, 3, 7],
+  GRU: [1, 2, 3],
+  RNN: [1, 2, 3],
+}
+/** Operators that hand a weight on in another form. */
+const HANDS_ON = new Set(['Transpose', 'Reshape', 'Unsqueeze', 'Squeeze', 'Cast', 'Identity', 'Flatten'])
+
+const EXPORT_LINE = 'torch.onnx.export(model, …, training=TrainingMode.TRAINING, do_constant_folding=False, dynamo=False)'
+
+/** Sorts what the file keeps into parameters and constants. */
+export function weightsOf(model: OnnxModel): Weights {
+  const parameters = new Map<string, OnnxTensor>()
+  const constants = new Map<string, OnnxTensor>()
+  const warnings: string[] = []
+  const unnamed: string[] = []
+  for (const t of model.initializers.values()) {
+    const generated = GENERATED.test(t.name)
+    if (!FLOATS.includes(t.element) || sizeOf(t.shape) === 0 || (generated && sizeOf(t.shape) === 1)) constants.set(t.name, t)
+    else {
+      parameters.set(t.name, t)
+      if (generated) unnamed.push(t.name)
+    }
+  }
+  const carriers = weightCarriers(model.nodes)
+  const wholeFile = parameters.size === 0
+  const nodes: OnnxNode[] = []
+  const found: string[] = []
+  for (const node of model.nodes) {
+    const [input, output] = [node.inputs[0], node.outputs[0]]
+    const original = node.op === 'Identity' && node.domain === '' ? parameters.get(input) : undefined
+    if (original && output && !model.outputs.some((o) => o.name === output)) {
+      // PyTorch outside of training mode writes equal tensors once; the copies are parameters with a life of their own, tied ones are one initializer read twice
+      parameters.set(output, { ...original, name: output })
+      continue
+    }
+    const value = node.op === 'Constant' ? node.attributes.value : undefined
+    if (isTensor(value) && FLOATS.includes(value.element) && sizeOf(value.shape) > 1 && (wholeFile || carriers.has(output))) {
+      const name = value.name && !parameters.has(value.name) && !constants.has(value.name) ? value.name : output
+      parameters.set(name, { ...value, name })
+      found.push(name)
+      if (name !== output) nodes.push({ ...node, op: 'Identity', inputs: [name], attributes: {} })
+      continue
+    }
+    nodes.push(node)
+  }
+  if (found.length > 0) warnings.push(`${found.length} weights are Constant nodes of the file and are trained: ${listed(found)}`)
+  if (unnamed.length > 0) warnings.push(renamed(unnamed, model))
+  return { parameters, constants, nodes, warnings }
+}
+
+const isTensor = (a: unknown): a is OnnxTensor => typeof a === 'object' && a !== null && 'data' in a && 'element' in a
+
+/** Names whose value arrives where an operator takes a weight. */
+function weightCarriers(nodes: readonly OnnxNode[]): Set<string> {
+  const carriers = new Set<string>()
+  for (const node of nodes) for (const i of WEIGHT_INPUTS[node.op] ?? []) if (node.inputs[i]) carriers.add(node.inputs[i])
+  for (let i = nodes.length - 1; i >= 0; i--)
+    if (HANDS_ON.has(nodes[i].op) && nodes[i].outputs.some((o) => carriers.has(o)) && nodes[i].inputs[0]) carriers.add(nodes[i].inputs[0])
+  return carriers
+}
+
+/** Why weights have no names, and what to do about it. */
+function renamed(names: readonly string[], model: OnnxModel): string {
+  const ofConv = names.filter((n) => model.nodes.some((node) => node.op.startsWith('Conv') && node.inputs.includes(n)))
+  const merged = ofConv.length > 0 && !model.nodes.some((n) => n.op === 'BatchNormalization')
+  return [
+    `${names.length} weights lost their names in the export (${listed(names)}): constant folding computed them from the model's own`,
+    merged
+      ? 'Convolutions and the batch norms after them were probably merged into one: training then differs from the model in PyTorch'
+      : 'They train as they are stored, but weights that were tied in the model no longer are, and their names in the result are these',
+    `Export with ${EXPORT_LINE}`,
+  ].join('\n')
+}
+
+/** A list that stays readable. */
+export const listed = (names: readonly string[], most = 5): string =>
+  names.length <= most ? names.join(', ') : `${names.slice(0, most).join(', ')} and ${names.length - most} more`
+
+/** A parameter's elements as f32, and whether converting lost anything that training could tell. */
+export function floatsOf(t: OnnxTensor): { readonly data: Float32Array; readonly rounded: boolean } {
+  if (t.data instanceof Float32Array) return { data: t.data, rounded: false }
+  if (t.element === ELEMENT.f16) return { data: Float32Array.from(t.data as Uint16Array, halfToNumber), rounded: false }
+  const data = Float32Array.from(t.data as Float64Array)
+  return { data, rounded: data.some((x, i) => x !== (t.data as Float64Array)[i]) }
+}
+
+/** A matcher of names: * stands for any run of characters, ? for one. */
+export function globs(patterns: readonly string[]): (name: string) => boolean {
+  const expressions = patterns.map(
+    (p) =>
+      new RegExp(
+        `^${p
+          .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+          .replace(/\*+/g, '.*')
+          .replace(/\?/g, '.')}$`,
+        's',
+      ),
+  )
+  return (name) => expressions.some((e) => e.test(name))
+}
