@@ -16,6 +16,8 @@ export type Checkpoints = {
   readonly note: (roots: readonly Hex[]) => Hex
   /** A state's tensor roots, slot order. */
   readonly manifest: (stateRoot: Hex) => readonly Hex[] | undefined
+  /** Tensor roots of all states that are known. */
+  readonly tensors: () => Hex[]
   /** A state's tensors, or undefined where one is missing. */
   readonly load: (graph: Graph, stateRoot: Hex) => Promise<Data[] | undefined>
   /** Forgets states, and deletes those of their tensors that no other state has and that are not among `keep` (a task's data may be equal to one). */
@@ -38,6 +40,7 @@ export function openCheckpoints(store: Store, blobs: BlobStore, meter: Meter): C
     },
     note,
     manifest,
+    tensors: () => store.list<Hex[]>(MANIFESTS).flatMap(({ value }) => value),
     load: async (graph, stateRoot) => {
       const roots = manifest(stateRoot)
       if (!roots || roots.length !== graph.next.length) return undefined

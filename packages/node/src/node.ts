@@ -5,7 +5,9 @@ import { wasm } from '@bitloom/engine'
 import {
   type ChainEvent,
   chainTime,
+  getClaim,
   getRecord,
+  getTask,
   type Offer,
   offerToJson,
   RpcDownError,
@@ -22,6 +24,7 @@ import { openChecker } from './roles/check.ts'
 import { type CheatPlan, openSolver, type Role } from './roles/solve.ts'
 import { contactLine, openServices, type ServiceOptions, type Services } from './services.ts'
 import { proveBackend } from './throughput.ts'
+import { openTidier } from './tidy.ts'
 
 export type RoleName = 'solver' | 'verifier' | 'whistleblower'
 
@@ -59,6 +62,7 @@ const BLOCKS_UNSAVED = 256n
 const MAX_BACKOFF_MS = 5_000
 const OFFER_LIFE_SECONDS = 3600
 const RENEW_BEFORE_SECONDS = 600
+const TIDY_EVERY_SECONDS = 3600
 
 /** Starts a node. It runs until `stop`. */
 export async function startNode(options: NodeOptions): Promise<BitloomNode> {
@@ -126,6 +130,16 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
     log('offering', { weiPerTeraop: price.weiPerTeraop, acceptedSlices: record.accepted })
   }
 
+  const tidier = openTidier(services, { task: (id) => getTask(bitloom, id), claim: (id) => getClaim(bitloom, id) })
+  let tidiedAt = 0
+  /** Roles only: whoever submits a task and nothing else keeps it until it is over, in a folder that goes with it. */
+  const tidyUp = async (nowSeconds: number): Promise<void> => {
+    if (roles.length === 0 || nowSeconds < tidiedAt + TIDY_EVERY_SECONDS) return
+    tidiedAt = nowSeconds
+    const tidied = await tidier.tidy(nowSeconds)
+    if (tidied.tasks + tidied.claims + tidied.blobs > 0) log('tidied', tidied)
+  }
+
   let running = true
   let working = false
   let cursor = BigInt(store.get<string>('node', 'cursor') ?? bitloom.network.fromBlock)
@@ -151,6 +165,7 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
     const now = await chainTime(bitloom)
     await renewOffer(now)
     for (const role of roles) await role.tick(now)
+    await tidyUp(now)
     working = roles.some((role) => role.working())
   }
   const loop = (async () => {

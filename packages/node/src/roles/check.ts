@@ -329,20 +329,19 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
       if (options.unasked && name === 'Claimed') store.put(watched, claimId, true)
     },
     tick: async (nowSeconds) => {
+      const looked = new Set<bigint>()
       for (const { key } of store.list(watched)) {
         const claimId = BigInt(key)
         await apart(log, { claimId }, async () => {
           const claim = await getClaim(bitloom, claimId)
           const quarrels = await court.gamesAbout(claimId)
-          if (claim.status !== 'open') {
+          if (claim.status === 'open') looked.add(claim.taskId)
+          else {
             for (const q of quarrels)
               if (!q.closed && q.challenger.toLowerCase() === me.toLowerCase()) await withdrawMoot(bitloom, q.gameId)
             store.delete(watched, key)
-            // graph, data and program of a task stay in memory while any of its claims is being looked at
-            if (store.list(watched).length === 0 && !work) {
-              loaded.clear()
-              knowledgeFor.clear()
-            }
+            attempts.delete(key)
+            for (const game of knowledgeFor.keys()) if (game.startsWith(`${key}/`)) knowledgeFor.delete(game)
             return
           }
           const view = await auditView(bitloom, claimId)
@@ -376,6 +375,8 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
           }
         })
       }
+      // graph, data and program of a task stay in memory while a claim of it is being looked at; one task is kept for its next claim
+      if (!work) for (const taskId of loaded.keys()) if (!looked.has(taskId) && loaded.size > 1) loaded.delete(taskId)
     },
     working: () => work !== undefined,
     idle: async () => {
