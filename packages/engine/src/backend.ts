@@ -1,5 +1,6 @@
 // What every backend promises: the bits of docs/numerics.md, a known peak of memory, state that stays where it is between steps.
 import type { Data, Graph, StepResult, Visit } from '@bitloom/graph'
+import type { Kernel } from './kernel.ts'
 
 /** A graph made ready to run many times. The slots live inside it from step to step. */
 export interface Program {
@@ -8,6 +9,8 @@ export interface Program {
   readonly peakBytes: number
   /** Kernels a step runs. */
   readonly kernels: number
+  /** Threads a step runs on. */
+  readonly threads: number
   /** Copies a slot's little-endian bytes in. @throws {SlotError} wrong length, or a NaN other than 0x7fc00000 */
   write(slot: number, bytes: Uint8Array): void
   /** A slot's bytes as they are now: a view, overwritten by the next step. */
@@ -18,8 +21,12 @@ export interface Program {
   probe(): Uint8Array
   /** One more step, timed: milliseconds a kernel, in order. */
   profile(): { readonly name: string; readonly ms: number }[]
+  /** The kernels in the order they run, where the backend keeps them: what `profileTable` and DEBUG explain. */
+  readonly list?: readonly Kernel[]
   /** The generated code, for people. */
   text(): string
+  /** Lets go of memory and threads; the program cannot run again. A program that nobody holds any more is closed by itself, some time. */
+  close(): void
 }
 
 export interface Backend {
