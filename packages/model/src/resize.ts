@@ -139,15 +139,13 @@ export function resize(x: Expr, axes: readonly ResizeAxis[], options: ResizeOpti
       [2 * old, 2 * size],
       [Math.max(old - 1, 1), Math.max(size - 1, 1)],
     ]
-    const terms = taps[0].at.map((_, k) => {
-      const read = pick(
-        now,
-        axis,
-        taps.map((t) => Math.min(Math.max(t.at[k], 0), old - 1)),
-        ratios,
-      )
-      const weights = taps.map((t) => t.weights[k])
-      return weights.every((w) => w === 1) ? read : mul(read, reshape(tableOf(weights.map(Math.fround), 'f32'), shape))
+    const terms = taps[0].at.flatMap((_, k) => {
+      const weights = taps.map((t) => Math.fround(t.weights[k]))
+      // what nobody reads is left out: an axis that stays as it is costs nothing
+      if (weights.every((w) => w === 0)) return []
+      const at = taps.map((t) => Math.min(Math.max(t.at[k], 0), old - 1))
+      const read = pick(now, axis, at, ratios)
+      return [weights.every((w) => w === 1) ? read : mul(read, reshape(tableOf(weights, 'f32'), shape))]
     })
     return terms.reduce((a, b) => add(a, b))
   }, x)

@@ -96,7 +96,8 @@ export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Onn
     throw new OnnxError('the file is no protobuf message of an ONNX model', { cause })
   }
   const opsets = opsetsOf(raw.opsetImport)
-  const opset = opsets.get('')
+  // a file that uses other operator sets alone need not name the standard one
+  const opset = opsets.get('') ?? (opsets.size > 0 ? 0 : undefined)
   if (!raw.graph || opset === undefined)
     throw new OnnxError(`the file holds no ${raw.graph ? 'operator set version' : 'graph'}; is it an ONNX model?`)
   const functions = new Map<string, OnnxFunction>()

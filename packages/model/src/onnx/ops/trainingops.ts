@@ -29,7 +29,7 @@ const correction = (beta: number, count: Expr): Expr => where(lt(0, count), sub(
 export const trainingOps: OpTable = {
   'ai.onnx.preview.training.Adam': (node) => {
     const [rate, count] = rateAndCount(node)
-    const [alpha, beta, eps] = [node.float('alpha', 0.9), node.float('beta', 0.999), node.float('epsilon', 0)]
+    const [alpha, beta, eps] = [node.float('alpha', 0.9), node.float('beta', 0.999), node.float('epsilon', 1e-6)]
     const after = node.float('norm_coefficient_post', 0)
     const adjusted = div(mul(rate, sqrt(correction(beta, count))), correction(alpha, count))
     return each(node, 2, (x, g, [v, h]) => {
@@ -41,7 +41,7 @@ export const trainingOps: OpTable = {
   },
   'ai.onnx.preview.training.Adagrad': (node) => {
     const [rate, count] = rateAndCount(node)
-    const [decay, eps] = [node.float('decay_factor', 0), node.float('epsilon', 0)]
+    const [decay, eps] = [node.float('decay_factor', 0), node.float('epsilon', 1e-6)]
     const adjusted = decay === 0 ? rate : div(rate, add(mul(cast(count, 'f32'), decay), 1))
     return each(node, 1, (x, g, [h]) => {
       const nextH = add(h, mul(g, g))
