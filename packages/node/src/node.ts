@@ -19,6 +19,7 @@ import {
 import type { Hex } from 'viem'
 import { type Court, openCourt } from './court.ts'
 import { answerQuestions } from './exchange.ts'
+import { countingLog } from './log.ts'
 import { type Offers, startOffers } from './network/offers.ts'
 import { openChecker } from './roles/check.ts'
 import { type CheatPlan, openSolver, type Role } from './roles/solve.ts'
@@ -42,6 +43,8 @@ export type NodeOptions = ServiceOptions & {
   readonly price?: Price
   readonly cheat?: CheatPlan
   readonly tickMs?: number
+  /** Serves /metrics and /health on this port (0: a free one), on loopback; not at all by default. */
+  readonly metricsPort?: number
 }
 
 export type BitloomNode = {
@@ -52,6 +55,8 @@ export type BitloomNode = {
   readonly signedOffers: () => SignedOffer[]
   /** Hears every event once, in order, after the roles. */
   readonly onEvents: (listener: (events: readonly ChainEvent[]) => void | Promise<void>) => void
+  /** Where /metrics and /health are served, if they are. */
+  readonly metricsUrl?: string
   readonly stop: () => Promise<void>
 }
 
@@ -67,7 +72,8 @@ const TIDY_EVERY_SECONDS = 3600
 /** Starts a node. It runs until `stop`. */
 export async function startNode(options: NodeOptions): Promise<BitloomNode> {
   const operationsPerSecond = options.roles.length > 0 ? proveBackend(wasm) : 0n
-  const services = await openServices({ ...options, dir: join(options.dir) })
+  const counting = countingLog(options.log)
+  const services = await openServices({ ...options, log: counting.log, dir: join(options.dir) })
   const { bitloom, store, log, peers } = services
   const court = openCourt(bitloom, store)
   const market = { chainId: bitloom.network.chainId, market: bitloom.network.contracts.Market }
@@ -142,7 +148,23 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
 
   let running = true
   let working = false
+  let tickedAt = performance.now()
   let cursor = BigInt(store.get<string>('node', 'cursor') ?? bitloom.network.fromBlock)
+  const metrics =
+    options.metricsPort === undefined
+      ? undefined
+      : await (await import('./metrics.ts'))
+          .serveMetrics(
+            services,
+            { sinceTickMs: () => performance.now() - tickedAt, block: () => cursor, working: () => working },
+            counting.counts,
+            { port: options.metricsPort },
+          )
+          .catch(async (error) => {
+            offers.stop()
+            await services.stop()
+            throw error
+          })
   let saved = cursor
   /** Acts on what is new: a block, or work that was just finished. Between the two nothing can have changed. */
   const tick = async (): Promise<void> => {
@@ -173,6 +195,7 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
     while (running) {
       try {
         await tick()
+        tickedAt = performance.now()
         backoff = options.tickMs ?? TICK_MS
       } catch (error) {
         if (!running) break
@@ -191,6 +214,7 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
     offers,
     court,
     signedOffers,
+    ...(metrics ? { metricsUrl: metrics.url } : {}),
     onEvents: (listener) => {
       listeners.push(listener)
     },
@@ -198,6 +222,7 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
       running = false
       for (const role of roles) await role.idle()
       await loop
+      await metrics?.stop()
       offers.stop()
       await services.stop()
     },
