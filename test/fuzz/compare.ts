@@ -1,5 +1,5 @@
 // Runs one sample on a backend and on the interpreter and says where the bits first differ.
-import type { Backend } from '@bitloom/engine'
+import type { Backend, Program } from '@bitloom/engine'
 import { type Data, type Graph, interpret, toBytes } from '@bitloom/graph'
 import type { Sample } from './graphs.ts'
 
@@ -16,9 +16,18 @@ export const findDifference = (backend: Backend, { graph, slots }: Sample, steps
   if (found !== undefined) return found
 
   const program = backend.compile(graph)
+  try {
+    return differAfter(program, { graph, slots }, steps)
+  } finally {
+    program.close()
+  }
+}
+
+const differAfter = (program: Program, { graph, slots }: Sample, steps: number): string | undefined => {
   slots.forEach((data, s) => {
     program.write(s, toBytes(data))
   })
+  let found: string | undefined
   let state = slots
   for (let step = 0; step < steps; step++) {
     const result = interpret(graph, state)

@@ -2,5 +2,6 @@
 export * from './backend.ts'
 export { type SelfTest, selfTest } from './conform.ts'
 export { ArenaError } from './plan.ts'
-export { wasm } from './wasm/run.ts'
+export { planOf, type StepPlan, type WasmOptions, wasm, wasmWith } from './wasm/run.ts'
 export { chunkHashes, fastTensorRoot } from './wasm/sha256.ts'
+export { startThreads, stopThreads, ThreadError } from './wasm/threads.ts'

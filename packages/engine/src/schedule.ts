@@ -1,7 +1,8 @@
 // The order kernels run in, and which new state may be written straight over the old: the arena then holds parameters and moments once.
+import type { Slot } from '@bitloom/graph'
 import type { Kernel, Nest } from './kernel.ts'
 import type { Lowered } from './lower.ts'
-import { isContiguous } from './view.ts'
+import { contiguous, isContiguous } from './view.ts'
 
 export interface Schedule {
   readonly kernels: readonly Kernel[]
@@ -41,6 +42,29 @@ export const schedule = (lowered: Lowered): Schedule => {
   })
   return { kernels: ordered(kernels, after), slotOf, copies }
 }
+
+/** The kernels of a step with the copies that end it as kernels too, so that a step is nothing but kernels. */
+export const withCopies = ({ kernels, copies }: Schedule, slots: readonly Slot[]): Kernel[] => [
+  ...kernels,
+  ...copies.map(({ slot, buffer }): Kernel => {
+    const { dtype, shape, name } = slots[slot]
+    const place = { dtype, ...contiguous(shape) }
+    return {
+      name: `copy to ${name}[${shape}]`,
+      work: [
+        {
+          kind: 'nest',
+          shape,
+          nodes: [{ kind: 'load', access: { buffer, ...place } }],
+          stores: [{ node: 0, access: { buffer: slot, ...place }, canonical: false }],
+        },
+      ],
+      reads: [buffer],
+      writes: [slot],
+      exprs: [],
+    }
+  }),
+]
 
 /** Whether a kernel may write `buffer` over `slot`'s memory: it does not read the slot, or each element only before writing that same element. */
 const overwrites = (kernel: Kernel, buffer: number, slot: number): boolean => {

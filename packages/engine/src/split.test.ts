@@ -24,7 +24,7 @@ const check = (e: Expr, data: readonly { readonly shape: Shape; readonly data: D
   const lowered = lower(graph, false)
   const { kernels, slotOf, copies } = schedule(lowered)
   const plan = planArena(lowered.buffers, { kernels, slotOf, kept: new Set([...copies.map((c) => c.buffer), lowered.probe]) })
-  const { memory, pieces } = build(kernels, plan, { small: 0 })
+  const { memory, pieces } = build(kernels, plan, { buffers: lowered.buffers, small: 0 })
   data.forEach((d, s) => {
     new Uint8Array(memory.buffer, plan.addresses[s + 1]).set(toBytes(d.data))
   })

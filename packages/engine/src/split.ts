@@ -4,7 +4,7 @@ import { type Loops, loopsOf } from './nest.ts'
 
 /**
  * A work as `units` pieces that any thread may do at any time; piece u covers [u * unit, (u + 1) * unit) of the axis it is cut along, the last one maybe less.
- * Code for a work takes (from, to): the pieces to do, 0 <= from <= to <= units.
+ * Code for a work takes (from, to): the pieces to do, 0 <= from < to <= units.
  */
 export interface Cut {
   readonly units: number
@@ -56,10 +56,11 @@ export const effortOf = (work: Work): number => {
 }
 
 /** The pieces thread `thread` of `threads` does: [from, to), as even as whole pieces allow. */
-export const shareOf = (units: number, thread: number, threads: number): readonly [from: number, to: number] => [
-  Math.floor((units * thread) / threads),
-  Math.floor((units * (thread + 1)) / threads),
-]
+export const shareOf = (units: number, thread: number, threads: number): readonly [from: number, to: number] => {
+  const [each, rest] = [Math.floor(units / threads), units % threads]
+  const start = (t: number): number => t * each + Math.min(t, rest)
+  return [start(thread), start(thread + 1)]
+}
 
 const cutNest = ({ outer, lanes }: Loops): Cut => {
   let best = WHOLE

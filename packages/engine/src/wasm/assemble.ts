@@ -133,13 +133,7 @@ export interface FunctionImport {
 export class ModuleBuilder {
   readonly #imports: FunctionImport[] = []
   readonly #globals: string[] = []
-  readonly #shared: boolean
   readonly #functions: { builder: FunctionBuilder; exported: boolean }[] = []
-
-  /** @param shared whether the memory is one that several threads share */
-  constructor(shared = false) {
-    this.#shared = shared
-  }
 
   /** Imports the i32 constant `env.NAME` and gives its index for `global.get`. */
   global(name: string): number {
@@ -167,8 +161,8 @@ export class ModuleBuilder {
     return this.#functions.map((f) => f.builder)
   }
 
-  /** The module's binary, ready for `new WebAssembly.Module`. */
-  bytes(): Uint8Array<ArrayBuffer> {
+  /** The module's binary, ready for `new WebAssembly.Module`; `shared` if its memory is one that several threads share. */
+  bytes(shared = false): Uint8Array<ArrayBuffer> {
     const types: FunctionType[] = []
     const typeIndex = new Map<string, number>()
     const typeOf = (type: FunctionType): number => {
@@ -199,9 +193,9 @@ export class ModuleBuilder {
       unsigned(s, this.#imports.length + this.#globals.length + 1)
       string(s, 'env')
       string(s, 'memory')
-      s.push(0x02, this.#shared ? 0x03 : 0x00)
+      s.push(0x02, shared ? 0x03 : 0x00)
       unsigned(s, 0)
-      if (this.#shared) unsigned(s, MAX_PAGES)
+      if (shared) unsigned(s, MAX_PAGES)
       for (const name of this.#globals) {
         string(s, 'env')
         string(s, name)

@@ -1,13 +1,16 @@
 // Kernels with addresses become functions: one generated module a program, one shared module for matrix products, one memory.
-import type { Kernel } from '../kernel.ts'
+import type { Buffer, Kernel } from '../kernel.ts'
+import { turnsOf } from '../phases.ts'
 import { checkArena, type Plan } from '../plan.ts'
 import { cutOf } from '../split.ts'
 import { ModuleBuilder } from './assemble.ts'
+import { CONTROL_BYTES, emitThreading, type StepExports } from './barrier.ts'
 import { emitDot } from './dot.ts'
 import { emitNest } from './emit.ts'
 import { gemmModule, gemmWorkBytes } from './gemm.ts'
 import { type Code, compileModule, instantiate, type Memory, makeMemory } from './platform.ts'
 import { emitGather, emitScatterAdd } from './rows.ts'
+import { Team } from './threads.ts'
 
 /** Every generated function takes the pieces of its work's cut to do, [from, to). */
 const PIECES = { params: ['i32', 'i32'], results: [] } as const
@@ -19,19 +22,49 @@ export interface Built {
   readonly memory: Memory
   /** For each kernel its works' functions, of pieces [from, to). */
   readonly pieces: readonly (readonly { readonly run: (from: number, to: number) => void; readonly units: number }[])[]
-  /** One a kernel, in the order given. */
+  /** One a kernel, in the order given: the whole of it, by the calling thread. */
   readonly run: readonly (() => void)[]
   /** Bytes used, from 0. */
   readonly bytes: number
   readonly text: () => string
+  /** The threads, if there are several, and what they run. */
+  readonly team?: { readonly step: (order: number) => void; readonly team: Team }
 }
 
-let gemmCode: Code | undefined
+export interface BuildOptions {
+  readonly buffers: readonly Buffer[]
+  /** At least 1. */
+  readonly threads?: number
+  /** Works of less effort are not cut. */
+  readonly small?: number
+  /** Told each kernel's position when it is done, in a timed step of several threads. */
+  readonly tick?: (kernel: number) => void
+}
 
-/** Emits and instantiates `kernels`; constants and the matrix workspace lie behind the planned buffers. */
-export const build = (kernels: readonly Kernel[], plan: Plan, { small }: { readonly small?: number } = {}): Built => {
-  const workspace = plan.end
-  let end = workspace + Math.max(0, ...kernels.flatMap((k) => k.work.map((w) => (w.kind === 'dot' ? gemmWorkBytes(w.m, w.n, w.k) : 0))))
+/** What lies where behind the planned buffers, and the code that knows it. */
+export interface Assembled {
+  readonly module: ModuleBuilder
+  readonly named: readonly (readonly { readonly name: string; readonly units: number }[])[]
+  readonly pool: readonly { readonly at: number; readonly words: readonly number[] }[]
+  readonly control: number
+  readonly workspace: (thread: number) => number
+  /** First byte after everything. */
+  readonly end: number
+}
+
+const aligned = (bytes: number): number => Math.ceil(bytes / 64) * 64
+
+/**
+ * Emits the code: constants, the control block and the workspaces of all threads lie behind the planned buffers.
+ * @throws {ArenaError} above 4 GB
+ */
+export const assemble = (kernels: readonly Kernel[], plan: Plan, { buffers, threads = 1, small }: BuildOptions): Assembled => {
+  const workspaceBytes = aligned(
+    Math.max(0, ...kernels.flatMap((k) => k.work.map((w) => (w.kind === 'dot' ? gemmWorkBytes(w.m, w.n, w.k) : 0)))),
+  )
+  const workspace = (thread: number): number => plan.end + thread * workspaceBytes
+  const control = workspace(threads)
+  let end = control + (threads > 1 ? CONTROL_BYTES : 0)
   const pool: { at: number; words: readonly number[] }[] = []
   const pooled = new Map<string, number>()
   const place = (words: readonly number[]): number => {
@@ -53,35 +86,69 @@ export const build = (kernels: readonly Kernel[], plan: Plan, { small }: { reado
 
   const module = new ModuleBuilder()
   const gemm = { gemm: module.import({ module: 'env', name: 'gemm', type: GEMM }), workspace: module.global('workspace') }
+  const waiting =
+    threads > 1
+      ? {
+          control,
+          late: module.import({ module: 'env', name: 'late', type: { params: [], results: [] } }),
+          tick: module.import({ module: 'env', name: 'tick', type: { params: ['i32'], results: [] } }),
+        }
+      : undefined
+  const functions: number[] = []
   const named = kernels.map((kernel, at) =>
     kernel.work.map((work, part) => {
       const name = `k${at}_${part}`
       const cut = cutOf(work, small)
-      module.func(name, PIECES, (f) => {
+      const index = module.func(name, PIECES, (f) => {
         if (work.kind === 'nest') emitNest(f, work, cut, addresses)
         else if (work.kind === 'dot') emitDot(f, work, cut, addresses.buffer, gemm)
         else if (work.kind === 'gather') emitGather(f, work, cut, addresses.buffer)
         else emitScatterAdd(f, work, cut, addresses.buffer)
       })
+      functions.push(index)
       return { name, units: cut.units }
     }),
   )
+  if (waiting !== undefined) emitThreading(module, turnsOf(kernels, plan, buffers, small), functions, waiting)
   checkArena(end, plan.slotBytes)
-  const memory = makeMemory(end)
+  return { module, named, pool, control, workspace, end }
+}
+
+let gemmCode: Code | undefined
+let sharedGemmCode: Code | undefined
+
+/**
+ * Emits, compiles and instantiates `kernels`.
+ * @throws {ArenaError} above 4 GB
+ */
+export const build = (kernels: readonly Kernel[], plan: Plan, options: BuildOptions): Built => {
+  const { threads = 1, tick = () => undefined } = options
+  const { module, named, pool, control, workspace, end } = assemble(kernels, plan, options)
+  const shared = threads > 1
+  const memory = makeMemory(end, shared)
   for (const { at, words } of pool) {
     const view = new DataView(memory.buffer, at)
     words.forEach((word, i) => {
       view.setUint32(4 * i, word >>> 0, true)
     })
   }
-  gemmCode ??= compileModule(gemmModule().bytes())
-  const made = instantiate(compileModule(module.bytes()), memory, { gemm: instantiate(gemmCode, memory).gemm, workspace }) as Record<
-    string,
-    (from: number, to: number) => void
-  >
+  const gemmOf = (): Code => compileModule(gemmModule().bytes(shared))
+  const gemm = shared ? (sharedGemmCode ??= gemmOf()) : (gemmCode ??= gemmOf())
+  const program = compileModule(module.bytes(shared))
+  const team = shared ? new Team({ memory, gemm, program, threads, control, workspace }) : undefined
+  const imports = { gemm: instantiate(gemm, memory).gemm, workspace: workspace(0), late: () => team?.late(), tick }
+  const made = instantiate(program, memory, imports) as Record<string, (from: number, to: number) => void>
   const pieces = named.map((parts) => parts.map(({ name, units }) => ({ run: made[name], units })))
   const run = pieces.map((parts) => () => {
     for (const part of parts) part.run(0, part.units)
   })
-  return { memory, pieces, run, bytes: end, text: () => module.text() }
+  const exports = made as unknown as StepExports
+  return {
+    memory,
+    pieces,
+    run,
+    bytes: end,
+    text: () => module.text(),
+    ...(team === undefined ? {} : { team: { team, step: (order: number) => team.step(exports, order) } }),
+  }
 }
