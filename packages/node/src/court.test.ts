@@ -10,12 +10,12 @@ const [me, other] = ['0x00000000000000000000000000000000000000Aa', '0x0000000000
 const values = Array.from({ length: 32 }, (_, i) => `0x${String(i).padStart(64, '0')}`)
 
 /** The events of a game up to the solver's first values. */
-const gameOf = (gameId: bigint, challenger: string): ChainEvent[] =>
+const gameOf = (gameId: bigint, challenger: string, block = 1n): ChainEvent[] =>
   [
     { name: 'Challenged', args: { gameId, claimId: 7n, challenger } },
     { name: 'Revealed', args: { gameId, level: 0, values } },
     { name: 'ChunkShown', args: { gameId, chunk: `0x${'00'.repeat(1024)}` } },
-  ].map((event) => ({ ...event, contract: 'Dispute', blockNumber: 1n, transactionHash: '0x', logIndex: 0 }))
+  ].map((event, i) => ({ ...event, contract: 'Dispute', blockNumber: block + BigInt(i), transactionHash: '0x', logIndex: i }))
 
 test('reveals are kept of the games that this node plays as challenger, and of no other', () => {
   const store = openStore(':memory:')
@@ -37,4 +37,22 @@ test('a node without a key keeps no reveals at all', () => {
   const court = openCourt({ account: undefined } as unknown as Bitloom, store)
   for (const event of gameOf(3n, other)) court.onEvent(event)
   assert.deepEqual(court.revealsIn(3n), [], 'without a key nobody plays')
+})
+
+test('a block read twice reveals nothing twice, and what the chain has replaced is forgotten', () => {
+  const store = openStore(':memory:')
+  const court = openCourt({ account: { address: me } } as unknown as Bitloom, store)
+  const events = gameOf(4n, me, 9n)
+  for (const event of [...events, ...events]) court.onEvent(event)
+  assert.deepEqual(
+    court.revealsIn(4n).map((r) => r.level),
+    ['steps', 'chunk'],
+  )
+  court.rewind(11n)
+  assert.deepEqual(
+    court.revealsIn(4n).map((r) => r.level),
+    ['steps'],
+  )
+  court.onEvent({ ...events[2]!, blockNumber: 12n })
+  assert.equal(court.revealsIn(4n).length, 2)
 })

@@ -46,16 +46,19 @@ type GameNote = { readonly gameId: string; readonly claimId: string }
 /** The disputes of the network as the log tells them, on disk: which games there are, and what was revealed in those that this node plays as challenger. */
 export type Court = {
   readonly onEvent: (event: ChainEvent) => void
+  /** Forgets what was revealed from this block on: the chain has replaced it, and tells it anew. */
+  readonly rewind: (block: bigint) => void
   /** Games about a claim, read from the chain; closed ones too. */
   readonly gamesAbout: (claimId: bigint) => Promise<Quarrel[]>
   readonly revealsIn: (gameId: bigint) => Reveal[]
 }
 
 export function openCourt(bitloom: Bitloom, store: Store): Court {
-  const journal = (gameId: unknown): string => `reveals/${gameId}`
+  const reveals = (gameId: unknown): string => `reveals/${gameId}`
+  const placeOf = (block: bigint): string => String(block).padStart(16, '0')
   const me = bitloom.account?.address.toLowerCase()
   return {
-    onEvent: ({ name, args }) => {
+    onEvent: ({ name, args, blockNumber, logIndex }) => {
       const { gameId } = args
       if (name === 'Challenged') {
         store.put('games', `${args.claimId}/${gameId}`, { gameId: String(gameId), claimId: String(args.claimId) } satisfies GameNote)
@@ -64,14 +67,20 @@ export function openCourt(bitloom: Bitloom, store: Store): Court {
       if (name !== 'Revealed' && name !== 'ChunkShown') return
       // only a challenger needs what was revealed, and strangers may reveal as much as they pay gas for
       if (!store.has('own-games', String(gameId))) return
-      if (name === 'Revealed') store.append(journal(gameId), { level: LEVELS[Number(args.level)]!, values: args.values as Hex[] })
-      else store.append(journal(gameId), { level: 'chunk', values: [args.chunk as Hex] })
+      const level = name === 'Revealed' ? LEVELS[Number(args.level)]! : 'chunk'
+      const values = (name === 'Revealed' ? args.values : [args.chunk]) as Hex[]
+      // by its place in the log, so that reading a block twice changes nothing
+      store.put(reveals(gameId), `${placeOf(blockNumber)}/${String(logIndex).padStart(6, '0')}`, { level, values })
+    },
+    rewind: (block) => {
+      for (const { key: gameId } of store.list('own-games'))
+        for (const { key } of store.list(reveals(gameId))) if (key >= placeOf(block)) store.delete(reveals(gameId), key)
     },
     gamesAbout: (claimId) =>
       Promise.all(store.list<GameNote>('games', { prefix: `${claimId}/` }).map(({ value }) => readQuarrel(bitloom, BigInt(value.gameId)))),
     revealsIn: (gameId) =>
       store
-        .read<{ level: Reveal['level']; values: Hex[] }>(journal(gameId))
+        .list<{ level: Reveal['level']; values: Hex[] }>(reveals(gameId))
         .map(({ value }) => ({ level: value.level, values: value.values.map(fromHex) })),
   }
 }

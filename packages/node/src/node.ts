@@ -10,8 +10,9 @@ import {
   getTask,
   type Offer,
   offerToJson,
+  type Place,
   RpcDownError,
-  readEvents,
+  readOn,
   type SignedOffer,
   signOffer,
   verifyOffer,
@@ -149,14 +150,14 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
   let running = true
   let working = false
   let tickedAt = performance.now()
-  let cursor = BigInt(store.get<string>('node', 'cursor') ?? bitloom.network.fromBlock)
+  let place: Place = store.get<Place>('node', 'place') ?? { next: BigInt(bitloom.network.fromBlock) }
   const metrics =
     options.metricsPort === undefined
       ? undefined
       : await (await import('./metrics.ts'))
           .serveMetrics(
             services,
-            { sinceTickMs: () => performance.now() - tickedAt, block: () => cursor, working: () => working },
+            { sinceTickMs: () => performance.now() - tickedAt, block: () => place.next - 1n, working: () => working },
             counting.counts,
             { port: options.metricsPort },
           )
@@ -165,24 +166,26 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
             await services.stop()
             throw error
           })
-  let saved = cursor
+  let saved = place.next
   /** Acts on what is new: a block, or work that was just finished. Between the two nothing can have changed. */
   const tick = async (): Promise<void> => {
-    const { events, next } = await readEvents(bitloom, cursor)
+    const { events, place: here, rewoundTo } = await readOn(bitloom, place)
     const finished = working && !roles.some((role) => role.working())
-    if (next === cursor && !finished) return
+    if (here.next === place.next && !finished && rewoundTo === undefined) return
+    if (rewoundTo !== undefined) log('reorganised', { fromBlock: rewoundTo, until: here.next - 1n })
     // blocks without events of ours need not be remembered: reading them again is cheap, a write to disk at every block is not
-    if (events.length > 0 || next - saved > BLOCKS_UNSAVED) {
+    if (events.length > 0 || rewoundTo !== undefined || here.next - saved > BLOCKS_UNSAVED) {
       store.transaction(() => {
+        if (rewoundTo !== undefined) court.rewind(rewoundTo)
         for (const event of events) {
           court.onEvent(event)
           for (const role of roles) role.onEvent(event)
         }
-        store.put('node', 'cursor', String(next))
+        store.put('node', 'place', here)
       })
-      saved = next
+      saved = here.next
     }
-    cursor = next
+    place = here
     if (events.length > 0) for (const listener of listeners) await listener(events)
     const now = await chainTime(bitloom)
     await renewOffer(now)

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { constF32, expr, input, makeGraph } from '@bitloom/graph'
-import { CHAIN_ID, type Chain, startChain } from '@bitloom/node/chain'
+import { CHAIN_ID, type Chain, rpc, startChain } from '@bitloom/node/chain'
 import type { LocalAccount } from 'viem'
 import { generatePrivateKey, mnemonicToAccount, privateKeyToAccount } from 'viem/accounts'
 import { digestOf, sealOf } from './actions/audit.ts'
@@ -15,7 +15,7 @@ import { deposit, freeOf, mint, seatPriceWei, takeSeats, tokensOf, withdraw } fr
 import { cancelTask, confirmTask, expireTask, getSpec, getTask, getTerms, submitTask } from './actions/task.ts'
 import { type Bitloom, connect, RevertError, RpcDownError, WrongChainError } from './client.ts'
 import { deploy } from './deploy.ts'
-import { chainTime, readEvents } from './events.ts'
+import { chainTime, type Place, REWIND_BLOCKS, readEvents, readOn } from './events.ts'
 import { type Offer, offerHash, signOffer } from './offer.ts'
 import { escrowFor, LOCAL_WINDOWS, makeSpec, priceWei, quoteFor, rootsOf, specId, specLie, termsFor } from './spec.ts'
 
@@ -180,4 +180,31 @@ test('seals bind claim, author, verdict, digest and salt', () => {
   ]
   assert.equal(new Set(all).size, all.length)
   assert.notEqual(digest, digestOf([`0x${'02'.repeat(32)}`, `0x${'01'.repeat(32)}`]), 'the order counts')
+})
+
+test('a chain that replaces blocks is read again from before them: what vanished is not told, what came instead is', async () => {
+  const who = privateKeyToAccount(generatePrivateKey())
+  const names = (events: readonly { name: string }[]): string[] => events.map((e) => e.name)
+  let place: Place = (await readOn(bitloom, { next: BigInt(bitloom.network.fromBlock) })).place
+  assert.deepEqual(await readOn(bitloom, place).then(({ rewoundTo, events }) => [rewoundTo, names(events)]), [undefined, []])
+  const snapshot = await rpc(chain.rpcUrl, 'evm_snapshot')
+  await mint(bitloom, who.address, BLT)
+  await deposit(bitloom, BLT)
+  const before = await readOn(bitloom, place)
+  assert.deepEqual([before.rewoundTo, names(before.events)], [undefined, ['Deposited']])
+  place = before.place
+
+  // the same height again, with another history
+  assert.equal(await rpc(chain.rpcUrl, 'evm_revert', [snapshot]), true)
+  await rpc(chain.rpcUrl, 'anvil_setNextBlockTimestamp', [(await chainTime(bitloom)) + 100])
+  while ((await bitloom.chain.getBlockNumber({ cacheTime: 0 })) < place.last!.block + 1n) await rpc(chain.rpcUrl, 'anvil_mine', ['0x1'])
+  await deposit(bitloom, 2n * BLT)
+  const after = await readOn(bitloom, place)
+  const first = BigInt(bitloom.network.fromBlock)
+  const back = place.last!.block + 1n - REWIND_BLOCKS
+  assert.equal(after.rewoundTo, back > first ? back : first)
+  const deposits = after.events.filter((e) => e.name === 'Deposited').map((e) => e.args.amountWei ?? e.args.wei)
+  assert.equal(deposits.at(-1), 2n * BLT)
+  assert.ok(!deposits.includes(BLT), 'the deposit that the chain has forgotten is told no more')
+  assert.deepEqual(await readOn(bitloom, after.place).then(({ rewoundTo }) => rewoundTo), undefined)
 })
