@@ -1,8 +1,9 @@
 // The WebAssembly engine against vectors/ops.json: every op and dtype, random and edge values, traced and fused, on 1, 2 and 3 threads, the same bits.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { wasm, wasmWith } from '@bitloom/engine'
+import { type Backend, wasm, wasmWith } from '@bitloom/engine'
 import { toBytes } from '@bitloom/graph'
+import { mnistJob } from '@bitloom/model'
 import { loadOpVectors } from '../vectors.ts'
 
 const byOp = Map.groupBy(loadOpVectors(), (v) => v.op)
@@ -26,3 +27,28 @@ for (const [op, vectors] of byOp)
       }
     }
   })
+
+test('20 steps of an MLP leave the same state on 1, 2 and 3 threads, whatever is cut', () => {
+  const count = 200
+  const images = Uint8Array.from({ length: count * 784 }, (_, i) => (i * i * 31 + 17 * i) >>> 3)
+  const { graph, state, data } = mnistJob({
+    images,
+    labels: Uint8Array.from({ length: count }, (_, i) => i % 10),
+    count,
+    seed: [3, 4],
+    steps: 20,
+    batch: 64,
+    hidden: 128,
+  })
+  const after = (backend: Backend): Uint8Array[] => {
+    const program = backend.compile(graph)
+    for (const [s, tensor] of [...state, ...data].entries()) program.write(s, toBytes(tensor))
+    for (let step = 0; step < 20; step++) program.step()
+    const result = [...state.map((_, s) => Uint8Array.from(program.read(s))), program.probe()]
+    program.close()
+    return result
+  }
+  const wanted = after(wasm)
+  for (const threads of [2, 3])
+    for (const options of [{ threads }, { threads, small: 0 }]) assert.deepEqual(after(wasmWith(options)), wanted, `${threads} threads`)
+})

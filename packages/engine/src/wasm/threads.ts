@@ -112,7 +112,12 @@ export class Team {
   step(exports: StepExports, order: number): void {
     const threads = this.#ready()
     this.#lateSeconds = 0
-    exports.lead(order, threads)
+    try {
+      exports.lead(order, threads)
+    } catch (error) {
+      if (error instanceof ThreadError) throw error
+      this.#fail(`the first thread broke off: ${error instanceof Error ? error.message : String(error)}`)
+    }
     if (this.#words[CONTROL.broken] !== 0) this.#fail()
   }
 
