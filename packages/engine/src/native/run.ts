@@ -1,0 +1,91 @@
+// The native backend: the same kernels as C, compiled here by the machine's own compiler for its widest vectors, run by threads of its own. The same bits.
+import { bytesOf, type Dtype, type Graph, sizeOf } from '@bitloom/graph'
+import { type Backend, checkSlotBytes, foreignNaN, type Program, SlotError } from '../backend.ts'
+import { lower } from '../lower.ts'
+import { planArena } from '../plan.ts'
+import { schedule, withCopies } from '../schedule.ts'
+import { wasm } from '../wasm/run.ts'
+import { type Built, build, type Sharing } from './build.ts'
+import { type Runtime, runtimeFor } from './library.ts'
+
+export interface NativeOptions {
+  /** How many threads a step runs on, the caller's among them: 1 to 64; 1 if not said. */
+  readonly threads?: number
+  /** Nanoseconds of work that is worth sharing (tests set 0: everything is). */
+  readonly small?: number
+  /** The compiled runtime; the machine's best if not said. */
+  readonly runtime?: Runtime
+}
+
+/**
+ * Compiled C for this machine. Traces come from WebAssembly: expr by expr there is little to gain, and the bits are the same.
+ * @throws {RangeError} threads is no whole number of 1 to 64
+ * @throws {CompilerError | LibraryError} there is no C compiler, or no koffi, that works here
+ */
+export const nativeWith = ({ threads = 1, small, runtime = runtimeFor() }: NativeOptions = {}): Backend => {
+  if (!Number.isInteger(threads) || threads < 1 || threads > 64)
+    throw new RangeError(`${threads} threads: choose a whole number from 1 to 64`)
+  return {
+    name: threads === 1 ? 'native' : `native, ${threads} threads`,
+    compile: (graph) => compile(graph, runtime, { threads, small }),
+    evaluate: wasm.evaluate,
+  }
+}
+
+const compile = (graph: Graph, runtime: Runtime, sharing: Sharing): Program => {
+  const lowered = lower(graph, false)
+  const scheduled = schedule(lowered)
+  const kernels = withCopies(scheduled, graph.slots)
+  const plan = planArena(lowered.buffers, { kernels, slotOf: scheduled.slotOf, kept: new Set([lowered.probe]) })
+  let held: Built | undefined = build(kernels, plan, runtime, sharing)
+  const { bytes, text } = held
+  const open = (): Built => {
+    if (held === undefined) throw new ClosedError('this program was closed: compile the graph again')
+    return held
+  }
+  const view = (buffer: number, bytes: number): Uint8Array<ArrayBuffer> =>
+    open().memory.subarray(plan.addresses[buffer], plan.addresses[buffer] + bytes)
+  const slotBytes = (slot: number): number => (graph.slots[slot] === undefined ? 0 : tensorBytes(graph.slots[slot]))
+  return {
+    graph,
+    peakBytes: bytes,
+    kernels: kernels.length,
+    list: kernels,
+    threads: sharing.threads,
+    write: (slot, data) => {
+      checkSlotBytes(graph, slot, data, slotBytes(slot))
+      const to = view(slot, data.byteLength)
+      to.set(data)
+      if (graph.slots[slot].dtype !== 'f32') return
+      const words = new Uint32Array(to.buffer, to.byteOffset, data.byteLength / 4)
+      const bad = foreignNaN(words)
+      if (bad < 0) return
+      const bits = words[bad].toString(16)
+      to.fill(0)
+      throw new SlotError(`slot ${slot} "${graph.slots[slot].name}": element ${bad} is the NaN 0x${bits}; the one NaN is 0x7fc00000`)
+    },
+    read: (slot) => {
+      if (graph.slots[slot] === undefined) throw new SlotError(`no slot ${slot}: the graph has ${graph.slots.length}`)
+      return view(slot, slotBytes(slot))
+    },
+    step: () => open().run(0, kernels.length),
+    probe: () => view(lowered.probe, tensorBytes(graph.exprs[graph.probe])).slice(),
+    profile: () =>
+      kernels.map(({ name }, at) => {
+        const start = performance.now()
+        open().run(at, at + 1)
+        return { name, ms: performance.now() - start }
+      }),
+    text,
+    close: () => {
+      held = undefined
+    },
+  }
+}
+
+const tensorBytes = (of: { readonly dtype: Dtype; readonly shape: readonly number[] }): number => bytesOf(of.dtype) * sizeOf(of.shape)
+
+/** A program that was let go of. */
+export class ClosedError extends Error {
+  override name = 'engine.ClosedError'
+}
