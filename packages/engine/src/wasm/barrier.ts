@@ -80,11 +80,14 @@ export const emitThreading = (
           f.get(spins).if(
             () => f.bump(spins, -1),
             () => {
+              f.i32(0)
+                .mem('i32.atomic.load', word('broken'))
+                .if(() => f.call(late))
               f.i32(0).i32(1).mem('i32.atomic.rmw.add', word('sleepers')).op('drop')
               f.i32(0).get(generation).op('i64.const', PATIENCE_NS).mem('memory.atomic.wait32', word('generation')).set(spins)
               f.i32(0).i32(-1).mem('i32.atomic.rmw.add', word('sleepers')).op('drop')
-              // Woken to no new generation: the second is over (2), or somebody broke off and woke all.
-              f.get(spins).i32(2).op('i32.eq').i32(0).mem('i32.atomic.load', word('broken')).op('i32.or')
+              // 2: the second is over. Woken by one who broke off, the next round says so.
+              f.get(spins).i32(2).op('i32.eq')
               f.if(() => f.call(late))
               f.i32(0).set(spins)
             },
