@@ -3,7 +3,8 @@
 import { canonical, type Data, type Dtype, type Shape } from '@bitloom/graph'
 import { halfToNumber } from '../safetensors.ts'
 
-export type DataTensor = { readonly dtype: Dtype; readonly shape: Shape; readonly data: Data }
+/** `stored` is the element type in the file where it was wider than what is kept. */
+export type DataTensor = { readonly dtype: Dtype; readonly shape: Shape; readonly data: Data; readonly stored?: Stored }
 
 /** Element types as files store them. */
 export type Stored = 'u8' | 'bool' | 'i8' | 'i16' | 'u16' | 'i32' | 'u32' | 'i64' | 'u64' | 'f16' | 'f32' | 'f64'
@@ -53,7 +54,7 @@ export function convert(name: string, shape: Shape, stored: Stored, bytes: Uint8
   if (stored === 'f16' || stored === 'f32' || stored === 'f64') {
     const floats = new Float32Array(n)
     for (let i = 0; i < n; i++) floats[i] = Number(read(view, i * width, littleEndian))
-    return { dtype: 'f32', shape, data: canonical(floats) }
+    return { dtype: 'f32', shape, data: canonical(floats), ...(stored === 'f64' ? { stored } : {}) }
   }
   const integers = new Int32Array(n)
   for (let i = 0; i < n; i++) {
