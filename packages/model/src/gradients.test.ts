@@ -376,6 +376,7 @@ const CASES: Readonly<Record<string, Readonly<Record<string, readonly Case[]>>>>
           ),
       },
       { shapes: [[1, 1, 5]], f: (x) => resizing.resize(x, [{ axis: 2, size: 3 }], { mode: 'linear', coordinates: 'align_corners' }) },
+      { shapes: [[1, 1, 7]], f: (x) => resizing.resize(x, [{ axis: 2, size: 3 }], { mode: 'cubic', antialias: true }) },
       { shapes: [[1, 1, 4]], f: (x) => resizing.resize(x, [{ axis: 2, size: 9 }], { mode: 'cubic', excludeOutside: true }) },
       {
         shapes: [[4, 5]],

@@ -29,6 +29,8 @@ export type ResizeOptions = {
   readonly nearest?: NearestMode
   readonly cubicA?: number
   readonly excludeOutside?: boolean
+  /** Where an axis shrinks, each result averages over all that it stands for. */
+  readonly antialias?: boolean
   /** What tf_crop_and_resize puts where it reads outside. */
   readonly extrapolation?: number
 }
@@ -61,26 +63,32 @@ function roundedTo(x: number, mode: NearestMode): number {
   return mode === 'round_prefer_floor' ? Math.ceil(x - 0.5) : Math.floor(x + 0.5)
 }
 
-/** Keys's cubic convolution (1981) at distances 1+t, t, 1-t, 2-t. */
-function cubicWeights(t: number, a: number): number[] {
-  const near = (d: number): number => ((a + 2) * d - (a + 3)) * d * d + 1
-  const far = (d: number): number => ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-  return [far(1 + t), near(t), near(1 - t), far(2 - t)]
+/** Keys's cubic convolution (1981) at a distance. */
+function cubicWeight(distance: number, a: number): number {
+  const d = Math.abs(distance)
+  if (d <= 1) return ((a + 2) * d - (a + 3)) * d * d + 1
+  return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0
 }
 
 /** What one result reads: elements and weights. */
 type Taps = { readonly at: readonly number[]; readonly weights: readonly number[] }
 
-function tapsOf(x: number, old: number, options: ResizeOptions): Taps {
-  const { mode = 'nearest', nearest = 'round_prefer_floor', cubicA = -0.75, excludeOutside = false } = options
+/** Linear and cubic filters reach 1 and 2 elements to each side, or, antialiased, as much farther as the axis shrinks. */
+function tapsOf(x: number, old: number, scale: number, options: ResizeOptions): Taps {
+  const { mode = 'nearest', nearest = 'round_prefer_floor', cubicA = -0.75, excludeOutside = false, antialias = false } = options
   if (mode === 'nearest') return { at: [roundedTo(x, nearest)], weights: [1] }
+  const narrow = antialias ? Math.min(scale, 1) : 1
+  const reach = mode === 'linear' ? 1 : 2
+  const first = Math.floor(-reach / narrow) + 1
   const base = Math.floor(x)
-  const t = x - base
-  const [first, raw] = mode === 'linear' ? [base, [1 - t, t]] : [base - 1, cubicWeights(t, cubicA)]
-  const at = raw.map((_, k) => first + k)
-  const inside = excludeOutside ? raw.map((w, k) => (at[k] >= 0 && at[k] < old ? w : 0)) : raw
-  const all = excludeOutside ? inside.reduce((a, b) => a + b) : 1
-  return { at, weights: inside.map((w) => w / all) }
+  const at = Array.from({ length: 2 - 2 * first }, (_, k) => base + first + k)
+  const raw = at.map((p) => {
+    const distance = (p - x) * narrow
+    return mode === 'linear' ? Math.max(0, 1 - Math.abs(distance)) : cubicWeight(distance, cubicA)
+  })
+  const counted = raw.map((w, k) => (excludeOutside && (at[k] < 0 || at[k] >= old) ? 0 : w))
+  const all = excludeOutside || antialias ? counted.reduce((a, b) => a + b) : 1
+  return { at, weights: counted.map((w) => w / all) }
 }
 
 /** Rows of any axis by an index. */
@@ -133,7 +141,7 @@ export function resize(x: Expr, axes: readonly ResizeAxis[], options: ResizeOpti
       )
       outside = outside ? or(outside, beyond) : beyond
     }
-    const taps = places.map((p) => tapsOf(p, old, options))
+    const taps = places.map((p) => tapsOf(p, old, entry.scale ?? size / old, options))
     const ratios: Ratio[] = [
       [old, size],
       [2 * old, 2 * size],

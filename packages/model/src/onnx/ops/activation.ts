@@ -1,6 +1,7 @@
 // Activations, softmax and its kin, as ONNX defines them through the opsets.
 
 import { type Expr, sizeOf } from '@bitloom/graph'
+import { perChannel } from '../../conv.ts'
 import { withDerivative } from '../../derivative.ts'
 import { erf, exp, expm1, gelu, geluTanh, log, log1p, relu, sigmoid, silu, softplus, tanh } from '../../math.ts'
 import { softmax } from '../../nn.ts'
@@ -70,7 +71,11 @@ const rectify: OpImporter = (node) => {
   return x.dtype === 'i32' ? max(x, 0) : relu(x)
 }
 
-const prelu: OpImporter = (node) => leaky(node.expr(0), node.expr(1))
+/** Until opset 7 a slope for each channel is a plain vector. */
+const prelu: OpImporter = (node) => {
+  const [x, slope] = [node.expr(0), node.expr(1)]
+  return leaky(x, node.opset < 7 && slope.shape.length === 1 && slope.shape[0] > 1 ? perChannel(slope, x) : slope)
+}
 const gaussian: OpImporter = (node) => (node.string('approximate', 'none') === 'tanh' ? geluTanh(node.expr(0)) : gelu(node.expr(0)))
 
 /** asinh(x) = sign(x)·log(|x| + √(x²+1)), by log1p so that small x keep their digits. */

@@ -62,7 +62,6 @@ function axesOf(node: OpNode, scales: readonly number[] | undefined, sizes: read
 
 export const resizing: OpTable = {
   Resize: (node) => {
-    if (node.int('antialias', 0) !== 0) throw new OnnxError('antialias is not read\nResize without it, or average-pool first.')
     const old = node.opset < 11
     const scales = listAt(node, old ? 1 : 2)
     const sizes = old ? undefined : listAt(node, 3)
@@ -72,6 +71,7 @@ export const resizing: OpTable = {
       nearest: (old ? 'floor' : oneOf(node, 'nearest_mode', 'round_prefer_floor', NEAREST)) as NearestMode,
       cubicA: node.float('cubic_coeff_a', -0.75),
       excludeOutside: node.int('exclude_outside', 0) !== 0,
+      antialias: node.int('antialias', 0) !== 0,
       extrapolation: node.float('extrapolation_value', 0),
     })
   },
