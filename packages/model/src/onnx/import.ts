@@ -2,18 +2,19 @@
 
 import { type Expr, MAX_SLOTS, type Shape, sha256, sizeOf, input as slotInput, toHex } from '@bitloom/graph'
 import type { Lookup, Parameter } from '../nn.ts'
-import { type Key, STREAM } from '../random.ts'
+import type { Key } from '../random.ts'
 import type { DataTensor } from '../step.ts'
 import { constant } from '../tensor.ts'
 import { type DecodeOptions, decodeModel, OnnxError, type OnnxModel, type OnnxNode, type OnnxTensor } from './decode.ts'
 import { inputsOf } from './inputs.ts'
-import { exprOf, type Table, valueOfClosed } from './known.ts'
-import { opNode } from './op.ts'
+import type { Table } from './known.ts'
 import { OPERATORS } from './ops/index.ts'
-import { labelOf, orderOf } from './order.ts'
+import { orderOf } from './order.ts'
+import { execute, listedLines, operatorOf, Restart, type Run, smoothReach } from './run.ts'
+import { ELEMENT } from './schema.ts'
 import { floatsOf, globs, listed, weightsOf } from './trainable.ts'
 import { nearestWayOut } from './unsupported.ts'
-import { dtypeOf, isKnown, type Known, knownOf, type Value } from './value.ts'
+import { dtypeOf, type Known, knownOf, MAX_KNOWN, type Value } from './value.ts'
 
 export type ImportOptions = DecodeOptions & {
   /** Sizes of named axes: { batch: 64 }. */
@@ -73,53 +74,54 @@ export function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): Impo
 export function importModel(model: OnnxModel, options: ImportOptions = {}): Imported {
   const weights = weightsOf(model)
   const ports = inputsOf(model, options)
-  const given = new Set([...weights.parameters.keys(), ...weights.constants.keys(), ...model.inputs.map((v) => v.name)])
+  const names = new Set([...weights.parameters.keys(), ...weights.constants.keys(), ...model.inputs.map((v) => v.name)])
   const outputs = model.outputs.map((o) => o.name)
-  const nodes = orderOf(weights.nodes, outputs, given)
+  const nodes = orderOf(weights.nodes, outputs, names)
   refuseUnsupported(nodes)
-
-  const start = new Map<string, Value>()
-  for (const [name, t] of weights.constants)
-    if (nodes.some((n) => n.inputs.includes(name)) || outputs.includes(name)) start.set(name, knownOf(t))
-  for (const [name, t] of Object.entries(options.values ?? {})) start.set(name, knownOf(t))
 
   // what an operator must know while importing is a constant of the formula, not a weight
   const fixed = new Set<string>()
   const used = new Set(nodes.flatMap((n) => n.inputs).concat(outputs))
   const warnings = new Set<string>(weights.warnings)
-  const tables = new Map<string, DataTensor & { readonly key: string }>()
+  const tables = new Map<string, DataTensor>()
   const running = new Set<string>()
   const folded = new Map<string, Value>()
   const named = (): [string, OnnxTensor][] => [...weights.parameters].filter(([name]) => used.has(name) && !fixed.has(name))
-  const attempt = (training: boolean): Run => {
+  const given = [...weights.constants].filter(([name]) => used.has(name)).concat(Object.entries(options.values ?? {}))
+  /** What is there before the first node runs, parameters and inputs excepted. */
+  const start = (store: (table: Table) => Expr): Map<string, Value> =>
+    new Map<string, Value>([
+      ...given.map(([name, t]): [string, Value] => [name, storedValue(t, store)]),
+      ...[...fixed].map((name): [string, Value] => [name, knownOf(weights.parameters.get(name)!)]),
+    ])
+  const attempt = (training: boolean): Run & { readonly reached: ReadonlySet<string> } => {
     for (;;) {
-      const before = fixed.size
       const placeholders = placeholderLookup()
-      const env = new Map(start)
-      for (const name of fixed) env.set(name, knownOf(weights.parameters.get(name)!))
-      for (const [name, t] of named()) env.set(name, placeholders(name, 'f32', t.shape))
+      const store = (table: Table): Expr => placeholders(nameTable(tables, table).name, table.dtype as 'f32' | 'i32', table.shape)
+      const env = start(store)
+      const parameters = new Map<Value, string>()
+      for (const [name, t] of named()) {
+        const e = placeholders(name, 'f32', t.shape)
+        env.set(name, e)
+        parameters.set(e, name)
+      }
       for (const p of ports) env.set(p.name, placeholders(p.name, p.dtype, p.shape))
-      const run = execute({
-        nodes,
-        env,
-        parameters: new Map(named().map(([name]) => [env.get(name)!, name])),
-        training,
-        store: (table) => {
-          const { name, shape } = nameTable(tables, table)
-          return placeholders(name, table.dtype as 'f32' | 'i32', shape)
-        },
-        fix: (name) => {
-          if (sizeOf(weights.parameters.get(name)!.shape) > MAX_FIXED) return undefined
-          fixed.add(name)
-          return knownOf(weights.parameters.get(name)!)
-        },
-        random: () => ({ key: [constant(0, 'i32'), constant(0, 'i32')], step: constant(0, 'i32') }),
-        warnings,
-        running,
-        folded,
-        outputs,
-      })
-      if (fixed.size === before) return run
+      const before = fixed.size
+      const fix = (name: string): Known | undefined => {
+        if (sizeOf(weights.parameters.get(name)!.shape) > MAX_FIXED) return undefined
+        fixed.add(name)
+        return knownOf(weights.parameters.get(name)!)
+      }
+      const random = () => ({ key: [constant(0, 'i32'), constant(0, 'i32')] as const, step: constant(0, 'i32') })
+      try {
+        const run = execute({ nodes, env, parameters, training, store, fix, random, warnings, running, folded, outputs })
+        if (fixed.size === before) {
+          const reached = smoothReach(Object.values(run.outputs))
+          return { ...run, reached: new Set([...parameters].flatMap(([e, name]) => (reached.has(e as Expr) ? [name] : []))) }
+        }
+      } catch (cause) {
+        if (!(cause instanceof Restart)) throw cause
+      }
       folded.clear()
     }
   }
@@ -130,22 +132,25 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Impo
   const freeze = globs(options.freeze ?? [])
   const only = options.trainOnly && globs(options.trainOnly)
   checkPatterns(options, [...weights.parameters.keys()])
-  const endless: string[] = []
-  const wide: string[] = []
+  const [endless, wide, idle]: string[][] = [[], [], []]
   const parameters = named().map(([name, t]): Parameter => {
     const { data, rounded } = floatsOf(t)
-    if (rounded) wide.push(name)
     const finite = data.every(Number.isFinite)
+    const still = !trained.reached.has(name) && !evaluated.reached.has(name)
+    if (rounded) wide.push(name)
     if (!finite) endless.push(name)
-    const frozen = running.has(name) || freeze(name) || (only !== undefined && !only(name)) || !finite
+    if (still && finite && !running.has(name)) idle.push(name)
+    const frozen = running.has(name) || still || freeze(name) || (only !== undefined && !only(name)) || !finite
     return { name, shape: t.shape, initial: data, ...(frozen ? { frozen } : {}) }
   })
   if (wide.length > 0) warnings.add(`${wide.length} weights are stored as float64 and were rounded to float32: ${listed(wide)}`)
   if (endless.length > 0) warnings.add(`${endless.length} tensors hold infinities or NaN and do not train: ${listed(endless)}`)
+  if (idle.length > 0)
+    warnings.add(`${idle.length} tensors do not train, because no gradient reaches them (masks, comparisons): ${listed(idle)}`)
 
   const apply = (context: ApplyContext) => {
-    const env = new Map(start)
-    for (const name of fixed) env.set(name, knownOf(weights.parameters.get(name)!))
+    const store = (table: Table): Expr => context.constant(nameTable(tables, table).name)
+    const env = start(store)
     const byExpr = new Map<Value, string>()
     for (const { name, shape } of parameters) {
       const e = fits(context.parameter(name), { name, dtype: 'f32', shape })
@@ -159,7 +164,7 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Impo
       env,
       parameters: byExpr,
       training: context.training,
-      store: (table) => context.constant(nameTable(tables, table).name),
+      store,
       fix: () => undefined,
       random: (stream) => ({ key: context.random(stream), step: context.step ?? constant(0, 'i32') }),
       warnings: new Set(),
@@ -173,7 +178,7 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Impo
     inputs: ports,
     outputs: outputs.map((name) => portOf(name, evaluated.outputs[name])),
     parameters,
-    constants: [...tables.values()].map(({ name, dtype, shape, data }) => ({ name, dtype, shape, data })),
+    constants: [...tables.values()],
     opset: model.opset,
     random,
     warnings: [...warnings],
@@ -183,105 +188,6 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Impo
 
 /** The largest float initializer that may be a constant of a formula (Resize's scales, Clip's bounds). */
 const MAX_FIXED = 4096
-
-type Run = {
-  readonly outputs: Record<string, Expr>
-  readonly updates: Record<string, Expr>
-  readonly random: boolean
-}
-
-type Execution = {
-  readonly nodes: readonly OnnxNode[]
-  readonly env: Map<string, Value>
-  /** Parameters by their exprs. */
-  readonly parameters: ReadonlyMap<Value, string>
-  readonly training: boolean
-  readonly store: (table: Table) => Expr
-  readonly fix: (parameter: string) => Known | undefined
-  readonly random: (stream: number) => { readonly key: Key; readonly step: Expr }
-  readonly warnings: Set<string>
-  readonly running: Set<string>
-  /** Takes the values that depend on nothing that is given later. */
-  readonly folded: Map<string, Value>
-  readonly outputs: readonly string[]
-}
-
-/** Runs the nodes over values; what fails does not stop the others, so that all of it can be said at once. */
-function execute(x: Execution): Run {
-  const { env } = x
-  const failed = new Set<string>()
-  const problems: string[] = []
-  const causes: unknown[] = []
-  const updates: Record<string, Expr> = {}
-  let streams = 0
-  const toExpr = (v: Value): Expr => (isKnown(v) ? exprOf(v, x.store) : v)
-  const toKnown = (v: Value): Known | undefined => {
-    if (isKnown(v)) return v
-    const name = x.parameters.get(v)
-    return name === undefined ? valueOfClosed(v) : x.fix(name)
-  }
-  const attempt = (label: string, f: () => void): boolean => {
-    try {
-      f()
-      return true
-    } catch (cause) {
-      problems.push(`${label}: ${cause instanceof Error ? cause.message : cause}`)
-      causes.push(cause)
-      return false
-    }
-  }
-  for (const node of x.nodes) {
-    if (node.inputs.some((name) => failed.has(name))) {
-      for (const name of node.outputs) failed.add(name)
-      continue
-    }
-    const inputs = node.inputs.map((name) => (name === '' ? undefined : env.get(name)))
-    const parameterAt = (name: string): string | undefined => x.parameters.get(env.get(name)!)
-    const view = opNode(node, x.training, inputs, {
-      toExpr,
-      toKnown,
-      running: (name) => {
-        const parameter = parameterAt(name)
-        if (parameter !== undefined) x.running.add(parameter)
-      },
-      update: (name, next) => {
-        const parameter = parameterAt(name)
-        if (parameter !== undefined) updates[parameter] = next
-      },
-      random: () => x.random(STREAM.dropout + streams++),
-      warn: (message) => x.warnings.add(`${labelOf(node)}: ${message}`),
-    })
-    const done = attempt(labelOf(node), () => {
-      const result = OPERATORS[operatorOf(node)](view)
-      const values = Array.isArray(result) ? (result as readonly (Value | undefined)[]) : [result as Value]
-      const closed = inputs.every((v) => v === undefined || isKnown(v))
-      node.outputs.forEach((name, i) => {
-        if (name === '') return
-        const value = values[i]
-        if (!value) throw new OnnxError(`output ${i} ("${name}") is not computed`)
-        env.set(name, value)
-        if (closed && isKnown(value)) x.folded.set(name, value)
-      })
-    })
-    if (!done) for (const name of node.outputs) failed.add(name)
-  }
-  const outputs: Record<string, Expr> = {}
-  for (const name of x.outputs)
-    if (!failed.has(name))
-      attempt(`output "${name}"`, () => {
-        outputs[name] = toExpr(env.get(name)!)
-      })
-  if (problems.length > 0)
-    throw new OnnxError(
-      problems.length === 1 ? problems[0] : `${problems.length} operators cannot be imported:\n${listedLines(problems)}`,
-      {
-        cause: causes[0],
-      },
-    )
-  return { outputs, updates, random: streams > 0 }
-}
-
-const operatorOf = (node: OnnxNode): string => (node.domain === '' ? node.op : `${node.domain}.${node.op}`)
 
 /** All that is not supported, at once, each with the nearest way out. */
 function refuseUnsupported(nodes: readonly OnnxNode[]): void {
@@ -299,19 +205,29 @@ function refuseUnsupported(nodes: readonly OnnxNode[]): void {
   throw new OnnxError(`${counts.size === 1 ? 'an operator is' : `${counts.size} operators are`} not supported:\n${listedLines(lines)}`)
 }
 
-const listedLines = (lines: readonly string[], most = 40): string =>
-  [...lines.slice(0, most), ...(lines.length > most ? [`and ${lines.length - most} more`] : [])].join('\n')
-
-/** Names of slots stay in their bounds, and equal tables are one. */
-function nameTable(tables: Map<string, DataTensor & { key: string }>, table: Table): DataTensor {
+/** Equal tables are one. */
+function nameTable(tables: Map<string, DataTensor>, table: Table): DataTensor {
   const bytes = new Uint8Array(table.data.buffer, table.data.byteOffset, table.data.byteLength)
   const key = `${table.dtype}[${table.shape}]${toHex(sha256(bytes))}`
   let entry = tables.get(key)
   if (!entry) {
-    entry = { key, name: `constant.${tables.size}`, dtype: table.dtype, shape: table.shape, data: table.data }
+    entry = { name: `constant.${tables.size}`, ...table }
     tables.set(key, entry)
   }
   return entry
+}
+
+/** A stored tensor that is no weight: known, or a table where it is too large to compute with while importing. */
+function storedValue(t: OnnxTensor, store: (table: Table) => Expr): Value {
+  if (sizeOf(t.shape) <= MAX_KNOWN) return knownOf(t)
+  if (!(t.data instanceof BigInt64Array) && !(t.data instanceof Float64Array) && t.element !== ELEMENT.f16) {
+    const data = t.data instanceof Float32Array ? t.data : Int32Array.from(t.data)
+    return store({ dtype: data instanceof Float32Array ? 'f32' : 'i32', shape: t.shape, data })
+  }
+  const data = Int32Array.from(t.data as BigInt64Array, Number)
+  if (data.some((x, i) => BigInt(x) !== (t.data as BigInt64Array)[i]))
+    throw new OnnxError(`tensor "${t.name}" holds integers that no i32 holds`)
+  return store({ dtype: 'i32', shape: t.shape, data })
 }
 
 /** Stand-ins for slots while only shapes matter. */

@@ -19,19 +19,12 @@ export type Weights = {
 const FLOATS: readonly number[] = [ELEMENT.f32, ELEMENT.f16, ELEMENT.bf16, ELEMENT.f64]
 /** What the exporters call a tensor that has no name in the model: PyTorch's two, and that of node outputs. */
 const GENERATED = /^onnx::(\w+?)_\d+$|^(?:val|t|const|constant)_?\d+$|(?:^|\/)Constant(?:_\d+)?_output_\d+$/i
-/** Inputs at which an operator takes a weight. */
+/** Inputs at which an operator takes what can only be a weight, where the file gives it as a constant. */
 const WEIGHT_INPUTS: Readonly<Record<string, readonly number[]>> = {
   MatMul: [0, 1],
   Gemm: [1, 2],
   Conv: [1, 2],
   ConvTranspose: [1, 2],
-  Gather: [0],
-  BatchNormalization: [1, 2, 3, 4],
-  InstanceNormalization: [1, 2],
-  GroupNormalization: [1, 2],
-  LayerNormalization: [1, 2],
-  RMSNormalization: [1],
-  PRelu: [1],
   LSTM: [1, 2, 3, 7],
   GRU: [1, 2, 3],
   RNN: [1, 2, 3],
@@ -56,7 +49,8 @@ export function weightsOf(model: OnnxModel): Weights {
     }
   }
   const carriers = weightCarriers(model.nodes)
-  const wholeFile = parameters.size === 0
+  // a file without float initializers keeps all of its weights so, norms and biases too
+  const wholeFile = parameters.size === 0 && model.nodes.some((n) => n.op === 'Constant' && carriers.has(n.outputs[0]))
   const nodes: OnnxNode[] = []
   const found: string[] = []
   for (const node of model.nodes) {
