@@ -8,6 +8,8 @@ export type Readings = Readonly<Record<Kind, Reading>>
 export type Meter = {
   /** Runs `work` and books its CPU time under `kind`; what a nested call books is not booked twice. */
   readonly measure: <T>(kind: Kind, work: () => T, steps?: number) => T
+  /** Books CPU time that another thread spent for us. */
+  readonly book: (kind: Kind, cpuMs: number) => void
   readonly readings: () => Readings
   /** Books what an earlier life of this process measured. */
   readonly resume: (readings: Readings) => void
@@ -34,6 +36,9 @@ export function openMeter(): Meter {
         booked[kind].steps += steps
         nested = outer + spent
       }
+    },
+    book: (kind, cpuMs) => {
+      booked[kind].us += cpuMs * 1000
     },
     readings: () =>
       Object.fromEntries(KINDS.map((kind) => [kind, { cpuMs: booked[kind].us / 1000, steps: booked[kind].steps }])) as Readings,

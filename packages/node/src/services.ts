@@ -68,6 +68,8 @@ export async function openServices(options: ServiceOptions): Promise<Services> {
       dir: join(dir, 'blobs'),
       ...(options.quotaBytes === undefined ? {} : { quotaBytes: options.quotaBytes }),
     })
+    const checkpoints = openCheckpoints(store, blobs, meter)
+    closers.push(() => checkpoints.close())
     // the ports of the last start, where they are still free: the addresses in our offers and in others' address books stay true
     const former = store.get<Ports>('node', 'ports')
     const server = await serveBlobs({ store: blobs, host, port: options.blobPort ?? (await freePort(former?.blobs, host)) })
@@ -95,7 +97,7 @@ export async function openServices(options: ServiceOptions): Promise<Services> {
       me: account.address,
       store,
       blobs,
-      checkpoints: openCheckpoints(store, blobs, meter),
+      checkpoints,
       peers,
       contact: { peer: address, http: server.url },
       meter,

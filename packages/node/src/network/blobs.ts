@@ -29,8 +29,8 @@ export interface BlobStore {
   usedBytes(): number
   /** Stores bytes or a stream of them; resolves when they are safe on disk. Throws BlobQuotaError or StoreFullError; leaves nothing behind then. */
   put(source: Uint8Array | AsyncIterable<Uint8Array>): Promise<{ readonly root: Root; readonly bytes: number }>
-  /** Stores bytes whose root the caller has computed itself just now: a small blob (one group) is not hashed a second time. */
-  putKnown(root: Root, bytes: Uint8Array): Promise<void>
+  /** Stores bytes whose root the caller has computed itself just now: a blob of one group, or one given with its groups' nodes, is not hashed a second time. */
+  putKnown(root: Root, bytes: Uint8Array, nodes?: readonly Uint8Array[]): Promise<void>
   /** The whole blob, checked against its root; undefined when absent. Throws BlobDamagedError (and drops the file) when the disk changed it. */
   get(root: Root, bytes?: number): Promise<Uint8Array | undefined>
   /** Whether the blob is here, at a length that can be read as `bytes`. */
@@ -130,9 +130,9 @@ export function openBlobStore({
         throw explainStoreError(path, error)
       }
     },
-    async putKnown(root, bytes) {
+    async putKnown(root, bytes, nodes = []) {
       if (sizeAs(root, bytes.length) !== undefined) return
-      if (groupsOf(bytes.length) > 1) {
+      if (groupsOf(bytes.length) > 1 && nodes.length !== groupsOf(bytes.length)) {
         await store.put(bytes)
         return
       }
@@ -146,7 +146,7 @@ export function openBlobStore({
         } finally {
           await file.close()
         }
-        adopt(path, checkRoot(root), bytes.length, [])
+        adopt(path, checkRoot(root), bytes.length, nodes)
       } catch (error) {
         used -= bytes.length
         rmSync(path, { force: true })

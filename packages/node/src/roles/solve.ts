@@ -36,6 +36,7 @@ import { type Bundle, type Contents, contentsKey, fetchContents, rootsRoot } fro
 import { type Court, play, viewOf } from '../court.ts'
 import { findBundle, receiveBundles, startsFrom, wantsId } from '../exchange.ts'
 import type { Services } from '../services.ts'
+import { openLane } from '../training/lane.ts'
 import { runSegment } from '../training/segment.ts'
 import { engineStepper, type Stepper } from '../training/stepper.ts'
 import { apart } from './apart.ts'
@@ -230,31 +231,40 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
   const train = async (taskId: bigint, slice: number): Promise<void> => {
     const l = await load(taskId)
     const { checkpointsPerSlice, stepsPerCheckpoint } = l.spec
-    for (let segment = slice * checkpointsPerSlice; segment < (slice + 1) * checkpointsPerSlice; segment++) {
-      if (segmentOf(taskId, segment)) continue
-      if (l.at !== segment) {
-        const state = await checkpoints.load(l.contents.graph, startOf(taskId, segment, l.spec))
-        if (!state) throw new Error(`task ${taskId}: the checkpoint before segment ${segment} is gone`)
-        l.stepper.load(state)
+    // the checkpoint of one segment is hashed and written while the next is trained
+    const saving = openLane()
+    try {
+      for (let segment = slice * checkpointsPerSlice; segment < (slice + 1) * checkpointsPerSlice; segment++) {
+        if (segmentOf(taskId, segment)) continue
+        if (l.at !== segment) {
+          await saving.done()
+          const state = await checkpoints.load(l.contents.graph, startOf(taskId, segment, l.spec))
+          if (!state) throw new Error(`task ${taskId}: the checkpoint before segment ${segment} is gone`)
+          l.stepper.load(state)
+        }
+        l.at = -1
+        const lie = lieIn(taskId, segment, l)
+        const digest = await runSegment(lie ? lying(l, lie) : l.stepper, stepsPerCheckpoint, {
+          meter,
+          kind: 'train',
+          signal: stopping.signal,
+          onStep: (step) => {
+            if (step % PROGRESS_STEPS === 0) noteProgress(taskId, segment * stepsPerCheckpoint + step, l)
+          },
+        })
+        if (!digest) return
+        await saving.begin(async () => {
+          const stateRoot = await checkpoints.save(l.stepper.state())
+          store.put('segments', segmentKey(taskId, segment), {
+            stateRoot,
+            probeDigest: toHex(digest),
+            probeCommit: toHex(probeCommit(digest)),
+          } satisfies SegmentNote)
+        })
+        l.at = segment + 1
       }
-      l.at = -1
-      const lie = lieIn(taskId, segment, l)
-      const digest = await runSegment(lie ? lying(l, lie) : l.stepper, stepsPerCheckpoint, {
-        meter,
-        kind: 'train',
-        signal: stopping.signal,
-        onStep: (step) => {
-          if (step % PROGRESS_STEPS === 0) noteProgress(taskId, segment * stepsPerCheckpoint + step, l)
-        },
-      })
-      if (!digest) return
-      const stateRoot = await checkpoints.save(l.stepper.state())
-      l.at = segment + 1
-      store.put('segments', segmentKey(taskId, segment), {
-        stateRoot,
-        probeDigest: toHex(digest),
-        probeCommit: toHex(probeCommit(digest)),
-      } satisfies SegmentNote)
+    } finally {
+      await saving.done()
     }
     log('trained', { taskId, slice })
   }
