@@ -164,8 +164,10 @@ const peerSeed = (secret: Uint8Array): Uint8Array => new Uint8Array(createHash('
 
 async function knownAddresses(node: Libp2p): Promise<string[]> {
   const known: string[] = []
-  for (const peer of node.getPeers()) {
-    const { addresses } = await node.peerStore.get(peer)
+  // A peer may be connected and not in the store: just come, or just gone. Asking for it by name would be an error.
+  const connected = new Set(node.getPeers().map(String))
+  for (const { id: peer, addresses } of await node.peerStore.all()) {
+    if (!connected.has(String(peer))) continue
     for (const { multiaddr: address } of addresses.slice(0, 2)) {
       const text = address.toString()
       known.push(text.includes('/p2p/') ? text : `${text}/p2p/${peer}`)
