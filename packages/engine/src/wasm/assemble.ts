@@ -1,9 +1,9 @@
 // A small WebAssembly assembler: kernels are written as calls on a function builder, encoded to bytes, or printed as text to be read.
 // Own code because loop shape decides speed (EVIDENCE §1) and a module must cost tenths of a millisecond, not half a second.
-import { AssembleError, opcode } from './opcodes.ts'
+import { ByteList, encodeBody, section, string, typeByte } from './encode.ts'
+import { AssembleError } from './opcodes.ts'
 
 export type ValueType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128'
-const typeByte: Record<ValueType, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b }
 
 export interface FunctionType {
   readonly params: readonly ValueType[]
@@ -178,24 +178,24 @@ export class ModuleBuilder {
     const functionTypes = this.#functions.map((f) => typeOf(f.builder.type))
     const exported = this.#functions.flatMap((f, i) => (f.exported ? [{ name: f.builder.name, index: this.#imports.length + i }] : []))
 
-    const out: number[] = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]
+    const out = new ByteList().push(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00)
     section(out, 1, (s) => {
-      unsigned(s, types.length)
+      s.unsigned(types.length)
       for (const { params, results } of types) {
         s.push(0x60)
-        unsigned(s, params.length)
+        s.unsigned(params.length)
         for (const p of params) s.push(typeByte[p])
-        unsigned(s, results.length)
+        s.unsigned(results.length)
         for (const r of results) s.push(typeByte[r])
       }
     })
     section(out, 2, (s) => {
-      unsigned(s, this.#imports.length + this.#globals.length + 1)
+      s.unsigned(this.#imports.length + this.#globals.length + 1)
       string(s, 'env')
       string(s, 'memory')
       s.push(0x02, shared ? 0x03 : 0x00)
-      unsigned(s, 0)
-      if (shared) unsigned(s, MAX_PAGES)
+      s.unsigned(0)
+      if (shared) s.unsigned(MAX_PAGES)
       for (const name of this.#globals) {
         string(s, 'env')
         string(s, name)
@@ -205,30 +205,29 @@ export class ModuleBuilder {
         string(s, i.module)
         string(s, i.name)
         s.push(0x00)
-        unsigned(s, importTypes[at])
+        s.unsigned(importTypes[at])
       })
     })
     section(out, 3, (s) => {
-      unsigned(s, functionTypes.length)
-      for (const t of functionTypes) unsigned(s, t)
+      s.unsigned(functionTypes.length)
+      for (const t of functionTypes) s.unsigned(t)
     })
     section(out, 7, (s) => {
-      unsigned(s, exported.length)
+      s.unsigned(exported.length)
       for (const e of exported) {
         string(s, e.name)
         s.push(0x00)
-        unsigned(s, e.index)
+        s.unsigned(e.index)
       }
     })
     section(out, 10, (s) => {
-      unsigned(s, this.#functions.length)
+      s.unsigned(this.#functions.length)
       for (const { builder } of this.#functions) {
         const body = encodeBody(builder)
-        unsigned(s, body.length)
-        for (const b of body) s.push(b)
+        s.unsigned(body.length).append(body)
       }
     })
-    return Uint8Array.from(out)
+    return out.bytes()
   }
 
   /** The module as text, close to the WebAssembly text format, for people (`DEBUG=4`). */
@@ -249,104 +248,4 @@ export const printFunction = (f: FunctionBuilder): string => {
   }
   lines.push(')')
   return lines.join('\n')
-}
-
-const encodeBody = (f: FunctionBuilder): number[] => {
-  const out: number[] = []
-  const declared = f.locals.slice(f.type.params.length)
-  const runs: { type: ValueType; count: number }[] = []
-  for (const type of declared) {
-    const last = runs.at(-1)
-    if (last?.type === type) last.count++
-    else runs.push({ type, count: 1 })
-  }
-  unsigned(out, runs.length)
-  for (const run of runs) {
-    unsigned(out, run.count)
-    out.push(typeByte[run.type])
-  }
-  for (const { name, args } of f.instructions) {
-    const { bytes, immediate } = opcode(name)
-    for (const b of bytes) out.push(b)
-    switch (immediate) {
-      case 'none':
-        break
-      case 'index':
-        unsigned(out, args[0])
-        break
-      case 'i32':
-        signed(out, args[0])
-        break
-      case 'f32':
-        float(out, args[0])
-        break
-      case 'memory':
-        out.push(0)
-        unsigned(out, args[0])
-        break
-      case 'atomic':
-        out.push(2)
-        unsigned(out, args[0])
-        break
-      case 'memoryLane':
-        out.push(0)
-        unsigned(out, args[0])
-        out.push(args[1])
-        break
-      case 'lane':
-      case 'block':
-        out.push(args[0])
-        break
-      case 'shuffle':
-        for (const lane of args) out.push(lane)
-        break
-      case 'copy':
-        out.push(0, 0)
-        break
-      case 'fill':
-        out.push(0)
-        break
-    }
-  }
-  out.push(0x0b)
-  return out
-}
-
-const section = (out: number[], id: number, write: (s: number[]) => void): void => {
-  const body: number[] = []
-  write(body)
-  out.push(id)
-  unsigned(out, body.length)
-  for (const b of body) out.push(b)
-}
-
-const string = (out: number[], text: string): void => {
-  const bytes = new TextEncoder().encode(text)
-  unsigned(out, bytes.length)
-  for (const b of bytes) out.push(b)
-}
-
-const unsigned = (out: number[], value: number): void => {
-  if (!Number.isInteger(value) || value < 0 || value > 0xffffffff) throw new AssembleError(`${value} is not an unsigned 32-bit number`)
-  do {
-    const low = value & 0x7f
-    value = Math.floor(value / 128)
-    out.push(value === 0 ? low : low | 0x80)
-  } while (value !== 0)
-}
-
-const signed = (out: number[], value: number): void => {
-  for (;;) {
-    const low = value & 0x7f
-    value >>= 7
-    if ((value === 0 && (low & 0x40) === 0) || (value === -1 && (low & 0x40) !== 0)) {
-      out.push(low)
-      return
-    }
-    out.push(low | 0x80)
-  }
-}
-
-const float = (out: number[], value: number): void => {
-  for (const b of new Uint8Array(Float32Array.of(value).buffer)) out.push(b)
 }
