@@ -155,6 +155,7 @@ test('a flood is told to wait, then cut off, while others are served', async () 
   await flooder.dial(multiaddr(a.addresses()[0]))
   let busy = 0
   let cut = 0
+  const started = performance.now()
   for (let round = 0; round < 40; round++) {
     await Promise.all(
       Array.from({ length: 25 }, async () => {
@@ -171,7 +172,9 @@ test('a flood is told to wait, then cut off, while others are served', async () 
     )
     if (round === 10) assert.equal((await good.request(a.addresses()[0], 'echo', null)).ok, true)
   }
-  assert.ok(answered < 150, `${answered} of 1000 were answered`)
+  // the flooder's burst and what a second allows, and as much again for a connection that was cut and dialled anew; on a slow machine the flood lasts longer
+  const allowed = 2 * (20 + (10 * (performance.now() - started)) / 1000)
+  assert.ok(answered < allowed && allowed < 900, `${answered} of 1000 were answered; ${allowed} may be`)
   assert.ok(busy >= 400, `${busy} were told to wait`)
   assert.ok(cut > 0, 'the flood was never cut off')
   assert.equal((await good.request(a.addresses()[0], 'echo', null)).ok, true)
