@@ -87,8 +87,8 @@ export const build = (kernels: readonly Kernel[], plan: Plan, runtime: Runtime, 
   }
   firsts.push(entries.length)
 
-  const texts = sourcesOf([...functions.keys()])
-  const code = functions.size === 0 ? [] : runtime.functions(texts.map((t) => t.text), texts.map((t) => t.count)) // biome-ignore format: one line
+  const texts = [...functions.keys()]
+  const code = runtime.functions(texts)
   const table = new BigInt64Array(entries.length * ENTRY)
   const args = new BigInt64Array(entries.reduce((n, e) => n + e.args.length, 0) + 1)
   const argsAt = runtime.address(new Uint8Array(args.buffer))
@@ -111,9 +111,13 @@ export const build = (kernels: readonly Kernel[], plan: Plan, runtime: Runtime, 
       if (held.length > 0 && runtime.run(tableAt, firsts[from], firsts[to], threads) === 0)
         throw new WorkspaceError('no memory is left for the workspaces of matrix products')
     },
-    text: () => texts.map(({ text }) => text).join('\n'),
+    text: () => texts.map((text, i) => text.replace('@', `f${i}`)).join('\n\n'),
   }
 }
+
+/** The functions that `kernels` will want, so that those of many programs can be compiled together. */
+export const functionsOf = (kernels: readonly Kernel[], width: number): string[] =>
+  kernels.flatMap((kernel) => kernel.work.flatMap((work) => (work.kind === 'nest' ? [emitNest(work, width).text] : [])))
 
 const dotWords = ({ batch, m, n, k, a, b, c }: Dot, address: (buffer: number, bytes?: number) => bigint): bigint[] => {
   const words = new Array<bigint>(DOT_WORDS).fill(0n)
@@ -128,22 +132,6 @@ const dotWords = ({ batch, m, n, k, a, b, c }: Dot, address: (buffer: number, by
   set(17, a.batch)
   set(23, b.batch)
   return words
-}
-
-/** Functions a source: enough sources that several processors compile, few enough that each is worth a compiler's start. */
-const PER_SOURCE = 24
-
-/** C files with all functions, each with the list of its own. */
-const sourcesOf = (functions: readonly string[]): { text: string; count: number }[] => {
-  const sources = []
-  for (let first = 0; first < functions.length; first += PER_SOURCE) {
-    const own = functions.slice(first, first + PER_SOURCE)
-    const bodies = own.map((text, i) => `static ${text.replace('@', `f${i}`)}`)
-    const list = own.map((_, i) => `  to[${i}] = (int64_t)(intptr_t)f${i};`)
-    const tail = ['__attribute__((visibility("default"))) void bl_functions(int64_t *to) {', ...list, '}']
-    sources.push({ text: [...bodies, ...tail, ''].join('\n'), count: own.length })
-  }
-  return sources
 }
 
 /** The machine is out of memory. */

@@ -2,8 +2,8 @@
 import { readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
-import { sharedObjects } from './cache.ts'
-import { type Compiler, findCompiler } from './compiler.ts'
+import { type Compiled, sharedObjects } from './cache.ts'
+import { type Compiler, CompilerError, findCompiler } from './compiler.ts'
 
 /** Runs table entries `from` to `to`; 0 where there was no memory for the workspaces. */
 export interface Runtime {
@@ -15,8 +15,8 @@ export interface Runtime {
   readonly workspaceBytes: (threads: number) => number
   readonly gather: bigint
   readonly scatterAdd: bigint
-  /** Compiles texts that each export `bl_functions(int64_t *to)` and gives what they write there. */
-  readonly functions: (texts: readonly string[], counts: readonly number[]) => bigint[]
+  /** The addresses of functions, given as C with `@` for the name; those that this process does not have yet are compiled or come from the cache. */
+  readonly functions: (texts: readonly string[]) => bigint[]
 }
 
 type Koffi = typeof import('koffi')
@@ -34,9 +34,14 @@ const loadKoffi = (): Koffi => {
   }
 }
 
-const open = (koffi: Koffi, { path, temporary }: { path: string; temporary: boolean }): Library => {
+/** Libraries in use: koffi unloads what nobody holds any more, and tables hold only addresses. */
+const opened: Library[] = []
+
+const open = (koffi: Koffi, { path, temporary }: Compiled): Library => {
   try {
-    return koffi.load(path)
+    const library = koffi.load(path)
+    opened.push(library)
+    return library
   } catch (error) {
     throw new LibraryError(`compiled code cannot be loaded: ${(error as Error).message}`)
   } finally {
@@ -64,11 +69,23 @@ export const runtimeFor = (compiler: Compiler = findCompiler()): Runtime => {
   return runtime
 }
 
+/** Why there is no native code on this machine, or undefined where there is. */
+export const nativeMissing = (): string | undefined => {
+  try {
+    runtimeFor()
+    return undefined
+  } catch (error) {
+    if (error instanceof LibraryError || error instanceof CompilerError) return error.message
+    throw error
+  }
+}
+
 const loadRuntime = (compiler: Compiler): Runtime => {
   const koffi = loadKoffi()
   const [vector, ...rest] = ['vector.h', 'pool.h', 'gemm.h', 'runtime.c'].map(ownText)
   const library = open(koffi, sharedObjects(compiler, [`#define _GNU_SOURCE\n${[vector, ...rest].join('\n')}`], '-O3')[0])
   const address = library.func('int64_t bl_address(void *p)')
+  const known = new Map<string, bigint>()
   const works = new BigInt64Array(2)
   library.func('void bl_works(int64_t *to)')(works)
   const run = library.func('int32_t bl_run(int64_t table, int64_t from, int64_t to, int32_t threads)')
@@ -82,18 +99,42 @@ const loadRuntime = (compiler: Compiler): Runtime => {
     workspaceBytes: (threads) => Number(workspace(threads)),
     gather: works[0],
     scatterAdd: works[1],
-    functions: (texts, counts) =>
-      sharedObjects(
+    functions: (texts) => {
+      const missing = [...new Set(texts)].filter((text) => !known.has(text))
+      const sources = sourcesOf(missing)
+      const objects = sharedObjects(
         compiler,
-        texts.map((text) => `${vector}\n${text}`),
+        sources.map((own) => sourceOf(vector, own)),
         '-O2',
-      ).flatMap((object, i) => {
-        const found = new BigInt64Array(counts[i])
+      )
+      objects.forEach((object, i) => {
+        const found = new BigInt64Array(sources[i].length)
         open(koffi, object).func('void bl_functions(int64_t *to)')(found)
-        return [...found]
-      }),
+        sources[i].forEach((text, at) => {
+          known.set(text, found[at])
+        })
+      })
+      return texts.map((text) => known.get(text)!)
+    },
   }
 }
+
+/** Functions a source: few enough that several processors share the compiling, enough that each is worth a compiler's start. */
+const PER_SOURCE = 24
+
+const sourcesOf = (functions: readonly string[]): string[][] =>
+  Array.from({ length: Math.ceil(functions.length / PER_SOURCE) }, (_, i) => functions.slice(i * PER_SOURCE, (i + 1) * PER_SOURCE))
+
+/** A C file with these functions, and one that tells where they are. */
+const sourceOf = (prelude: string, functions: readonly string[]): string =>
+  [
+    prelude,
+    ...functions.map((text, i) => `static ${text.replace('@', `f${i}`)}`),
+    '__attribute__((visibility("default"))) void bl_functions(int64_t *to) {',
+    ...functions.map((_, i) => `  to[${i}] = (int64_t)(intptr_t)f${i};`),
+    '}',
+    '',
+  ].join('\n')
 
 /** Compiled code that this process cannot take in. */
 export class LibraryError extends Error {

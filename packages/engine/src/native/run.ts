@@ -5,7 +5,7 @@ import { lower } from '../lower.ts'
 import { planArena } from '../plan.ts'
 import { schedule, withCopies } from '../schedule.ts'
 import { wasm } from '../wasm/run.ts'
-import { type Built, build, type Sharing } from './build.ts'
+import { type Built, build, functionsOf, type Sharing } from './build.ts'
 import { type Runtime, runtimeFor } from './library.ts'
 
 export interface NativeOptions {
@@ -32,11 +32,22 @@ export const nativeWith = ({ threads = 1, small, runtime = runtimeFor() }: Nativ
   }
 }
 
-const compile = (graph: Graph, runtime: Runtime, sharing: Sharing): Program => {
+/** Compiles the code of many graphs together, several files at a time: their programs are then made at once. */
+export const prepare = (graphs: Iterable<Graph>, runtime: Runtime = runtimeFor()): void => {
+  const wanted = new Set<string>()
+  for (const graph of graphs) for (const text of functionsOf(arrange(graph).kernels, runtime.compiler.width)) wanted.add(text)
+  runtime.functions([...wanted])
+}
+
+const arrange = (graph: Graph) => {
   const lowered = lower(graph, false)
   const scheduled = schedule(lowered)
-  const kernels = withCopies(scheduled, graph.slots)
-  const plan = planArena(lowered.buffers, { kernels, slotOf: scheduled.slotOf, kept: new Set([lowered.probe]) })
+  return { lowered, slotOf: scheduled.slotOf, kernels: withCopies(scheduled, graph.slots) }
+}
+
+const compile = (graph: Graph, runtime: Runtime, sharing: Sharing): Program => {
+  const { lowered, slotOf, kernels } = arrange(graph)
+  const plan = planArena(lowered.buffers, { kernels, slotOf, kept: new Set([lowered.probe]) })
   let held: Built | undefined = build(kernels, plan, runtime, sharing)
   const { bytes, text } = held
   const open = (): Built => {

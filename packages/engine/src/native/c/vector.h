@@ -84,13 +84,14 @@ ALWAYS vf v_abs(vf a) { return (vf)((vi)a & INT32_MAX); }
 ALWAYS vi v_shl(vi a, vi b) { return (vi)((vu)a << (vu)(b & 31)); }
 ALWAYS vi v_shr(vi a, vi b) { return (vi)((vu)a >> (vu)(b & 31)); }
 ALWAYS vi v_sar(vi a, vi b) { return a >> (b & 31); }
+// Where the divisor is zero, 1 stands in. (A lane-wise `b ? a / b : 0` is no choice: GCC 12 makes -1 of it where a is b.)
 ALWAYS vi v_divu(vi a, vi b) {
-  EACH_LANE a[l] = b[l] ? (int32_t)((uint32_t)a[l] / (uint32_t)b[l]) : 0;
-  return a;
+  vi zero = b == 0;
+  return (vi)((vu)a / (vu)(b - zero)) & ~zero;
 }
 ALWAYS vi v_remu(vi a, vi b) {
-  EACH_LANE a[l] = b[l] ? (int32_t)((uint32_t)a[l] % (uint32_t)b[l]) : a[l];
-  return a;
+  vi zero = b == 0;
+  return (vi)((vu)a % (vu)(b - zero)) | (a & zero);
 }
 // By a constant that is not zero.
 ALWAYS vi v_divc(vi a, uint32_t b) { return (vi)((vu)a / b); }
