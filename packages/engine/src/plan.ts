@@ -87,7 +87,7 @@ export const checkArena = (bytes: number, slotBytes: number): void => {
   if (bytes <= MAX_ARENA_BYTES) return
   const gib = (b: number): string => `${(b / 2 ** 30).toFixed(2)} GiB`
   throw new ArenaError(
-    `the step needs ${gib(bytes)} (${gib(slotBytes)} of it slots); one WebAssembly memory holds ${gib(MAX_ARENA_BYTES)}\nmake the batch or the model smaller`,
+    `the step needs ${gib(bytes)} (${gib(slotBytes)} of it slots); one WebAssembly memory holds ${gib(MAX_ARENA_BYTES)}\nmake the batch or the model smaller, or leave a data set that is only gathered from on disk (sources)`,
   )
 }
 
