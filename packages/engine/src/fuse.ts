@@ -123,7 +123,7 @@ const merge = (into: Group, from: Group): Group => {
 const inlineFolds = (graph: Graph, layout: Layout): (number | undefined)[] => {
   const inlined = new Array<number | undefined>(graph.exprs.length).fill(undefined)
   graph.exprs.forEach((e, at) => {
-    if (e.op !== 'sum' && e.op !== 'maxOver' && e.op !== 'argmax') return
+    if ((e.op !== 'sum' && e.op !== 'maxOver' && e.op !== 'argmax') || layout.unwindows[at] !== undefined) return
     // One long fold uses one lane of four: evaluate its operand with all four before.
     if (sizeOf(e.shape) < 4) return
     let budget = MAX_INLINED

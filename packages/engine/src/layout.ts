@@ -1,5 +1,6 @@
 // Which exprs get memory of their own (roots) and which are only a view of another's: decided once for the whole graph, before kernels.
 import { type Graph, type GraphExpr, OPS } from '@bitloom/graph'
+import { type Unwindow, unwindowOf } from './unwindow.ts'
 import { contiguous, expanded, isContiguous, permuted, reshaped, sliced, type View, windowed } from './view.ts'
 
 /** An expr's elements: those of `root`'s tensor, by `view`. */
@@ -20,6 +21,8 @@ export interface Layout {
   readonly canonical: readonly boolean[]
   /** How many operand positions, over all roots, read each root, and how many visible exprs share its tensor. */
   readonly readers: readonly number[]
+  /** Sums that are a window's gradient and read its operand alone. */
+  readonly unwindows: readonly (Unwindow | undefined)[]
 }
 
 /** The view a movement op makes of its operand's view, or undefined where it has to copy. */
@@ -50,6 +53,7 @@ export const layOut = (graph: Graph, trace: boolean): Layout => {
   const views: Place[] = []
   const roots = exprs.map(() => false)
   const operands: number[][] = exprs.map(() => [])
+  const unwindows = exprs.map((_, at) => (trace ? undefined : unwindowOf(graph, at)))
   const own = (at: number): void => {
     roots[at] = true
     views[at] = { root: at, view: contiguous(exprs[at].shape) }
@@ -83,7 +87,7 @@ export const layOut = (graph: Graph, trace: boolean): Layout => {
     }
     if (e.op === 'gather' || e.op === 'scatterAdd') for (const input of e.inputs) rowMajor(input)
     if (e.op === 'dot') for (const input of e.inputs) inBuffer(input)
-    operands[at] = [...e.inputs]
+    operands[at] = unwindows[at] === undefined ? [...e.inputs] : [unwindows[at].source]
     const from = views[e.inputs[0]]
     const view =
       OPS[e.op].kind === 'movement' && e.op !== 'pad' && e.op !== 'concat' ? viewOf(e, exprs[e.inputs[0]].shape, from.view) : undefined
@@ -100,9 +104,11 @@ export const layOut = (graph: Graph, trace: boolean): Layout => {
     if (exprs[at].op === 'gather') canonical[views[exprs[at].inputs[0]].root] = true
   }
   const readers = new Array<number>(exprs.length).fill(0)
-  exprs.forEach((_, at) => {
-    if (roots[at]) for (const input of operands[at]) readers[views[input].root]++
+  for (let at = exprs.length - 1; at >= 0; at--) {
     if (visible[at]) readers[views[at].root]++
-  })
-  return { views, roots, operands, visible, canonical, readers }
+    // Nobody reads it, now that some readers look through it: no kernel.
+    if (readers[at] === 0) roots[at] = false
+    if (roots[at]) for (const input of operands[at]) readers[views[input].root]++
+  }
+  return { views, roots, operands, visible, canonical, readers, unwindows }
 }

@@ -3,6 +3,7 @@ import { bytesOf, type Graph, type GraphExpr, sizeOf, stridesOf } from '@bitloom
 import { fuse, isElementwise } from './fuse.ts'
 import type { Access, Buffer, Kernel, Matrices, Nest, Node, Work } from './kernel.ts'
 import { type Layout, layOut, viewOf } from './layout.ts'
+import { unwindowNests } from './unwindow.ts'
 import { contiguous, type View } from './view.ts'
 
 /** A graph as kernels, unordered but for what they read and write. */
@@ -241,8 +242,12 @@ class Lowering {
         ]
       case 'sum':
       case 'maxOver':
-      case 'argmax':
-        return [this.#fold(at, inlined)]
+      case 'argmax': {
+        const unwindow = layout.unwindows[at]
+        return unwindow === undefined
+          ? [this.#fold(at, inlined)]
+          : unwindowNests(this.#leaf(unwindow.source), unwindow, e.shape, own, canonical)
+      }
       case 'dot':
         return this.#dot(e, own, canonical)
       default:

@@ -138,7 +138,7 @@ class NestWriter {
     const n = this.loops.lanes
     const axis = this.lanesAxis
     const width = this.#width()
-    const terms = this.#rowsFold() ? 4 : 1
+    const terms = this.#terms()
     const segment = (count: number, elements: number, unroll: Unroll): void => {
       if (count === 0) return
       this.#repeat('lanes', count, () => {
@@ -193,6 +193,14 @@ class NestWriter {
   /** Interleaved vectors hide latency even where registers spill: four beat two by 1.3x on exp, tanh, gelu and its derivative (Node 24); eight add nothing steady. */
   #width(): number {
     return this.#rowsFold() ? 2 : 4
+  }
+
+  /** Terms a turn of a fold: four where they are transposed, all of a very short one. */
+  #terms(): number {
+    if (this.#rowsFold()) return 4
+    const { op, terms } = this.nest.fold ?? { op: 'sum', terms: 1 }
+    const looped = op === 'sum' ? terms : terms - 1
+    return looped <= 4 ? Math.max(1, looped) : 1
   }
 
   /** Lanes are rows that are contiguous along the fold: read four terms at once and transpose. */
