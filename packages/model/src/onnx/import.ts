@@ -8,8 +8,9 @@ import { constant } from '../tensor.ts'
 import { type DecodeOptions, decodeModel, OnnxError, type OnnxModel, type OnnxNode, type OnnxTensor } from './decode.ts'
 import { inputsOf } from './inputs.ts'
 import type { Table } from './known.ts'
+import { slotName } from './names.ts'
 import { OPERATORS } from './ops/index.ts'
-import { orderOf } from './order.ts'
+import { isBranch, orderOf, readsOf } from './order.ts'
 import { execute, listedLines, operatorOf, Restart, type Run, smoothReach } from './run.ts'
 import { ELEMENT } from './schema.ts'
 import { floatsOf, globs, listed, weightsOf } from './trainable.ts'
@@ -47,8 +48,10 @@ export type ApplyContext = {
 export type Imported = {
   readonly inputs: readonly Port[]
   readonly outputs: readonly Port[]
-  /** Float tensors in the file's order; `frozen` ones are running statistics and what the options froze. */
+  /** Float tensors in the file's order; `frozen` ones are running statistics, what no gradient reaches, and what the options froze. */
   readonly parameters: readonly Parameter[]
+  /** The file's names of parameters that have another one here, because theirs can be no slot's (onnx/names.ts). */
+  readonly names: Readonly<Record<string, string>>
   /** Tables that the model reads: data slots. */
   readonly constants: readonly DataTensor[]
   readonly opset: number
@@ -81,7 +84,7 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Impo
 
   // what an operator must know while importing is a constant of the formula, not a weight
   const fixed = new Set<string>()
-  const used = new Set(nodes.flatMap((n) => n.inputs).concat(outputs))
+  const used = new Set(nodes.flatMap((n) => readsOf(n)).concat(outputs))
   const warnings = new Set<string>(weights.warnings)
   const tables = new Map<string, DataTensor>()
   const running = new Set<string>()
@@ -141,8 +144,14 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Impo
     if (!finite) endless.push(name)
     if (still && finite && !running.has(name)) idle.push(name)
     const frozen = running.has(name) || still || freeze(name) || (only !== undefined && !only(name)) || !finite
-    return { name, shape: t.shape, initial: data, ...(frozen ? { frozen } : {}) }
+    return { name: slotName(name), shape: t.shape, initial: data, ...(frozen ? { frozen } : {}) }
   })
+  const original = new Map(named().map(([name]) => [slotName(name), name]))
+  const renamed = [...original].filter(([slot, name]) => slot !== name)
+  if (renamed.length > 0)
+    warnings.add(
+      `${renamed.length} parameters have names that no slot can have and are shortened: ${listed(renamed.map(([slot]) => slot))}`,
+    )
   if (wide.length > 0) warnings.add(`${wide.length} weights are stored as float64 and were rounded to float32: ${listed(wide)}`)
   if (endless.length > 0) warnings.add(`${endless.length} tensors hold infinities or NaN and do not train: ${listed(endless)}`)
   if (idle.length > 0)
@@ -154,7 +163,7 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Impo
     const byExpr = new Map<Value, string>()
     for (const { name, shape } of parameters) {
       const e = fits(context.parameter(name), { name, dtype: 'f32', shape })
-      env.set(name, e)
+      env.set(original.get(name)!, e)
       byExpr.set(e, name)
     }
     for (const p of ports) env.set(p.name, fits(context.input(p.name), p))
@@ -178,6 +187,7 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Impo
     inputs: ports,
     outputs: outputs.map((name) => portOf(name, evaluated.outputs[name])),
     parameters,
+    names: Object.fromEntries(renamed),
     constants: [...tables.values()],
     opset: model.opset,
     random,
@@ -194,7 +204,7 @@ function refuseUnsupported(nodes: readonly OnnxNode[]): void {
   const counts = new Map<string, OnnxNode[]>()
   for (const node of nodes) {
     const name = operatorOf(node)
-    if (Object.hasOwn(OPERATORS, name)) continue
+    if (Object.hasOwn(OPERATORS, name) || isBranch(node)) continue
     counts.set(name, [...(counts.get(name) ?? []), node])
   }
   if (counts.size === 0) return

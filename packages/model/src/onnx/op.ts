@@ -18,6 +18,8 @@ export type Stream = { readonly key: Key; readonly step: Expr }
 export type Workshop = {
   readonly toExpr: (value: Value) => Expr
   readonly toKnown: (value: Value) => Known | undefined
+  /** As `toKnown`, and what was taken for a weight becomes a constant if that is what it takes. */
+  readonly needKnown: (value: Value) => Known | undefined
   readonly running: (name: string) => void
   readonly update: (name: string, next: Expr) => void
   readonly random: () => Stream
@@ -97,7 +99,7 @@ export function opNode(node: OnnxNode, training: boolean, inputs: readonly (Valu
     return v
   }
   const known = (i: number): Known => {
-    const k = workshop.toKnown(value(i))
+    const k = workshop.needKnown(value(i))
     if (k) return k
     throw new OnnxError(
       `input ${i} ("${node.inputs[i]}") must be known while importing, but depends on what the model is given\nA graph is static: export the model with this value fixed.`,

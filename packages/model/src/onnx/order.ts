@@ -1,20 +1,20 @@
 // The nodes that a graph's outputs need, in an order in which every one finds its inputs made; files that contradict themselves are refused by name.
 
-import type { OnnxNode } from './decode.ts'
-import { OnnxError } from './decode.ts'
+import { decodeSubgraph, type OnnxModel, type OnnxNode } from './decode.ts'
+import { OnnxError } from './error.ts'
 import { listed } from './trainable.ts'
 
 /**
  * Nodes that `outputs` depend on, each after those it reads; otherwise in the file's order.
- * @param given names that are there from the start: inputs, initializers
+ * @param given names that are there from the start: inputs, initializers; undefined inside a branch, which sees names from around it
  * @throws {OnnxError} a name is made twice or nowhere, or nodes wait for each other in a circle
  */
-export function orderOf(nodes: readonly OnnxNode[], outputs: readonly string[], given: ReadonlySet<string>): OnnxNode[] {
+export function orderOf(nodes: readonly OnnxNode[], outputs: readonly string[], given: ReadonlySet<string> | undefined): OnnxNode[] {
   const maker = new Map<string, number>()
   nodes.forEach((node, i) => {
     for (const name of node.outputs) {
       if (name === '') continue
-      if (maker.has(name) || given.has(name)) throw new OnnxError(`"${name}" is made twice, the second time by ${labelOf(node)}`)
+      if (maker.has(name) || given?.has(name)) throw new OnnxError(`"${name}" is made twice, the second time by ${labelOf(node)}`)
       maker.set(name, i)
     }
   })
@@ -30,11 +30,12 @@ export function orderOf(nodes: readonly OnnxNode[], outputs: readonly string[], 
         continue
       }
       const waiting = stack.length
-      for (const name of nodes[i].inputs.toReversed()) {
-        if (name === '' || given.has(name)) continue
+      for (const name of readsOf(nodes[i]).toReversed()) {
+        if (name === '' || given?.has(name)) continue
         const by = maker.get(name)
-        if (by === undefined) missing.add(`"${name}" (read by ${labelOf(nodes[i])})`)
-        else if (state[by] === 1 || by === i)
+        if (by === undefined) {
+          if (given) missing.add(`"${name}" (read by ${labelOf(nodes[i])})`)
+        } else if (state[by] === 1 || by === i)
           throw new OnnxError(`the graph runs in a circle through ${labelOf(nodes[by])} and ${labelOf(nodes[i])}`)
         else if (state[by] === 0) stack.push(by)
       }
@@ -50,7 +51,7 @@ export function orderOf(nodes: readonly OnnxNode[], outputs: readonly string[], 
   for (const name of outputs) {
     const by = maker.get(name)
     if (by !== undefined) visit(by)
-    else if (!given.has(name)) missing.add(`"${name}" (an output)`)
+    else if (given && !given.has(name)) missing.add(`"${name}" (an output)`)
   }
   if (missing.size > 0) throw new OnnxError(`nothing in the file makes ${listed([...missing])}`)
   return ordered
@@ -58,3 +59,34 @@ export function orderOf(nodes: readonly OnnxNode[], outputs: readonly string[], 
 
 /** A node as people find it in their file. */
 export const labelOf = (node: OnnxNode): string => (node.name ? `${node.op} "${node.name}"` : `${node.op} that makes "${node.outputs[0]}"`)
+
+type Branch = Pick<OnnxModel, 'nodes' | 'initializers' | 'inputs' | 'outputs'>
+
+export const isBranch = (node: OnnxNode): boolean => node.op === 'If' && node.domain === ''
+
+/** The graphs inside a node, by attribute. */
+export function branchesOf(node: OnnxNode): Readonly<Record<string, Branch>> {
+  const branches: Record<string, Branch> = Object.create(null)
+  for (const [name, a] of Object.entries(node.attributes))
+    if (typeof a === 'object' && 'graph' in a) branches[name] = decodeSubgraph(a, new Map([['', node.opset]]))
+  return branches
+}
+
+/** Branches in branches are looked into this deep for the names they read. */
+const MAX_DEPTH = 8
+
+/** What a node reads: its inputs, and the names from around it that its branches read. */
+export function readsOf(node: OnnxNode, depth = 0): readonly string[] {
+  if (!isBranch(node) || depth >= MAX_DEPTH) return node.inputs
+  const before = reads.get(node)
+  if (before) return before
+  const around = Object.values(branchesOf(node)).flatMap((branch) => {
+    const own = new Set([...branch.initializers.keys(), ...branch.nodes.flatMap((n) => n.outputs)])
+    const read = [...branch.nodes.flatMap((n) => readsOf(n, depth + 1)), ...branch.outputs.map((o) => o.name)]
+    return read.filter((name) => name !== '' && !own.has(name))
+  })
+  const all = [...node.inputs, ...new Set(around)]
+  reads.set(node, all)
+  return all
+}
+const reads = new WeakMap<OnnxNode, readonly string[]>()

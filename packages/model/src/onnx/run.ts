@@ -9,8 +9,9 @@ import { OnnxError } from './error.ts'
 import { exprOf, type Table, valueOfClosed } from './known.ts'
 import { opNode, type Stream } from './op.ts'
 import { OPERATORS } from './ops/index.ts'
-import { labelOf } from './order.ts'
-import { isKnown, type Known, type Value } from './value.ts'
+import { branchesOf, isBranch, labelOf, orderOf } from './order.ts'
+import { nearestWayOut } from './unsupported.ts'
+import { isKnown, type Known, knownOf, type Value } from './value.ts'
 
 export type Run = {
   readonly outputs: Record<string, Expr>
@@ -35,24 +36,31 @@ export type Execution = {
   readonly outputs: readonly string[]
 }
 
+/** Names in a graph, or in one inside of it, which sees those around it. */
+type Scope = { readonly get: (name: string) => Value | undefined; readonly set: (name: string, value: Value) => void }
+
+const scopeOf = (env: Map<string, Value>, around?: Scope): Scope => ({
+  get: (name) => env.get(name) ?? around?.get(name),
+  set: (name, value) => void env.set(name, value),
+})
+
 /** Runs the nodes over values; what fails does not stop the others, so that all of it can be said at once. */
 export function execute(x: Execution): Run {
-  const { env } = x
-  const failed = new Set<string>()
   const problems: string[] = []
   const causes: unknown[] = []
   const updates: Record<string, Expr> = {}
   let streams = 0
   const toExpr = (v: Value): Expr => (isKnown(v) ? exprOf(v, x.store) : v)
-  const toKnown = (v: Value): Known | undefined => {
-    if (isKnown(v)) return v
+  const toKnown = (v: Value): Known | undefined => (isKnown(v) ? v : x.parameters.has(v) ? undefined : valueOfClosed(v))
+  const needKnown = (v: Value): Known | undefined => {
+    const now = toKnown(v)
+    if (now || isKnown(v)) return now
     const name = x.parameters.get(v)
     if (name !== undefined) return x.fix(name)
-    const closed = valueOfClosed(v)
-    const leaves = closed ? undefined : parametersUnder(v, x.parameters)
     // computed from weights alone: they are constants of a formula, and the pass starts anew with them known
-    if (leaves?.map(x.fix).every((k) => k !== undefined)) throw new Restart()
-    return closed
+    const leaves = parametersUnder(v, x.parameters)
+    if (leaves.length > 0 && leaves.map(x.fix).every((k) => k !== undefined)) throw new Restart()
+    return undefined
   }
   const attempt = (label: string, f: () => void): boolean => {
     try {
@@ -65,16 +73,16 @@ export function execute(x: Execution): Run {
       return false
     }
   }
-  for (const node of x.nodes) {
-    if (node.inputs.some((name) => failed.has(name))) {
-      for (const name of node.outputs) failed.add(name)
-      continue
-    }
-    const inputs = node.inputs.map((name) => (name === '' ? undefined : env.get(name)))
-    const parameterAt = (name: string): string | undefined => x.parameters.get(env.get(name)!)
+  const runNode = (node: OnnxNode, scope: Scope, depth: number): readonly (Value | undefined)[] => {
+    if (isBranch(node)) return runBranch(node, scope, depth)
+    const operator = OPERATORS[operatorOf(node)]
+    if (!operator) throw new OnnxError(`it is not supported: ${nearestWayOut(operatorOf(node))}`)
+    const parameterAt = (name: string): string | undefined => x.parameters.get(scope.get(name)!)
+    const inputs = node.inputs.map((name) => (name === '' ? undefined : scope.get(name)))
     const view = opNode(node, x.training, inputs, {
       toExpr,
       toKnown,
+      needKnown,
       running: (name) => {
         const parameter = parameterAt(name)
         if (parameter !== undefined) x.running.add(parameter)
@@ -86,38 +94,62 @@ export function execute(x: Execution): Run {
       random: () => x.random(STREAM.dropout + streams++),
       warn: (message) => x.warnings.add(`${labelOf(node)}: ${message}`),
     })
-    const done = attempt(labelOf(node), () => {
-      const result = OPERATORS[operatorOf(node)](view)
-      const values = Array.isArray(result) ? (result as readonly (Value | undefined)[]) : [result as Value]
-      const closed = inputs.every((v) => v === undefined || isKnown(v))
-      node.outputs.forEach((name, i) => {
-        if (name === '') return
-        const value = values[i]
-        if (!value) throw new OnnxError(`output ${i} ("${name}") is not computed`)
-        env.set(name, value)
-        if (closed && isKnown(value)) x.folded.set(name, value)
-      })
-    })
-    if (!done) for (const name of node.outputs) failed.add(name)
+    const result = operator(view)
+    return Array.isArray(result) ? (result as readonly (Value | undefined)[]) : [result as Value]
   }
+  /** The branch that a condition known now selects. */
+  const runBranch = (node: OnnxNode, scope: Scope, depth: number): readonly (Value | undefined)[] => {
+    const given = scope.get(node.inputs[0] ?? '')
+    const condition = given && needKnown(given)
+    if (!condition) throw new OnnxError(`its condition depends on what the model is given; ${nearestWayOut('If')}`)
+    if (depth >= MAX_NESTING) throw new OnnxError(`branches inside branches, ${depth} deep`)
+    const branch = branchesOf(node)[condition.values[0] !== 0 ? 'then_branch' : 'else_branch']
+    if (!branch) throw new OnnxError('the branch is missing')
+    const inner = scopeOf(new Map([...branch.initializers].map(([name, t]) => [name, knownOf(t)])), scope)
+    const outputs = branch.outputs.map((v) => v.name)
+    runAll(orderOf(branch.nodes, outputs, undefined), inner, depth + 1)
+    return outputs.map((name) => inner.get(name))
+  }
+  const failed = new Set<string>()
+  const runAll = (nodes: readonly OnnxNode[], scope: Scope, depth: number): void => {
+    for (const node of nodes) {
+      const skipped = node.inputs.some((name) => failed.has(name))
+      const done =
+        !skipped &&
+        attempt(labelOf(node), () => {
+          const values = runNode(node, scope, depth)
+          const closed = depth === 0 && node.inputs.every((name) => name === '' || isKnown(scope.get(name)!))
+          node.outputs.forEach((name, i) => {
+            if (name === '') return
+            const value = values[i]
+            if (!value) throw new OnnxError(`output ${i} ("${name}") is not computed`)
+            scope.set(name, value)
+            if (closed && isKnown(value)) x.folded.set(name, value)
+          })
+        })
+      if (!done) for (const name of node.outputs) failed.add(name)
+    }
+  }
+  const top = scopeOf(x.env)
+  runAll(x.nodes, top, 0)
   const outputs: Record<string, Expr> = {}
   for (const name of x.outputs)
     if (!failed.has(name))
       attempt(`output "${name}"`, () => {
-        outputs[name] = toExpr(env.get(name)!)
+        outputs[name] = toExpr(top.get(name)!)
       })
-  if (problems.length > 0)
-    throw new OnnxError(
-      problems.length === 1 ? problems[0] : `${problems.length} operators cannot be imported:\n${listedLines(problems)}`,
-      {
-        cause: causes[0],
-      },
-    )
+  if (problems.length > 0) {
+    const message = problems.length === 1 ? problems[0] : `${problems.length} operators cannot be imported:\n${listedLines(problems)}`
+    throw new OnnxError(message, { cause: causes[0] })
+  }
   return { outputs, updates, random: streams > 0 }
 }
 
-/** The parameters that an expr is computed from, if it is from nothing else. */
-function parametersUnder(e: Expr, parameters: ReadonlyMap<Value, string>): string[] | undefined {
+/** Branches may lie in branches this deep. */
+const MAX_NESTING = 8
+
+/** The parameters that an expr is computed from; none where it is computed from anything else too. */
+function parametersUnder(e: Expr, parameters: ReadonlyMap<Value, string>): string[] {
   const names = new Set<string>()
   const seen = new Set<Expr>()
   const stack = [e]
@@ -126,7 +158,7 @@ function parametersUnder(e: Expr, parameters: ReadonlyMap<Value, string>): strin
     seen.add(x)
     const name = parameters.get(x)
     if (name !== undefined) names.add(name)
-    else if (x.op === 'input' || seen.size > 1024 || sizeOf(x.shape) > 4096) return undefined
+    else if (x.op === 'input' || seen.size > 1024 || sizeOf(x.shape) > 4096) return []
     else stack.push(...x.inputs)
   }
   return [...names]
