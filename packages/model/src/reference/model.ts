@@ -3,6 +3,7 @@
 import { type Data, type Expr, fromBytes, type Shape, sizeOf } from '@bitloom/graph'
 import type { Lookup } from '../nn.ts'
 import { type Imported, importOnnx, type Port } from '../onnx/import.ts'
+import type { ReadExternal } from '../onnx/tensorproto.ts'
 import type { Key } from '../random.ts'
 import type { DataTensor } from '../step.ts'
 import { full, permute, reshape, slice } from '../tensor.ts'
@@ -44,14 +45,17 @@ const slotOf = (file: string): string => `data/${file}`
 export function importCase(c: ReferenceCase, bytes: Uint8Array, batch: number, read: ReadFile): Imported {
   const shapes: Record<string, Shape> = {}
   for (const { name, shape } of c.inputs) if (shape) shapes[name] = shape.map((d) => (typeof d === 'number' ? d : batch))
-  return importOnnx(bytes, { inputs: shapes, external: (file: string) => outside(file, read) })
+  return importOnnx(bytes, { inputs: shapes, external: externalOf(read, c.onnx) })
 }
 
-function outside(file: string, read: ReadFile): Uint8Array {
-  const bytes = /[/\\]/.test(file) ? undefined : read(file)
-  if (!bytes) throw new CaseError(`the model's weights lie in "${file}", which is not in the case's folder`)
-  return bytes
-}
+/** Reads weights that lie beside a model, from the folder that the model is in. */
+export const externalOf =
+  (read: ReadFile, model: string): ReadExternal =>
+  (location, offset, length) => {
+    const bytes = read(model.includes('/') ? `${model.slice(0, model.lastIndexOf('/'))}/${location}` : location)
+    if (!bytes) throw new CaseError(`the model's weights lie in "${location}", which is not beside it`)
+    return bytes.subarray(offset, length === undefined ? undefined : offset + length)
+  }
 
 /** The file of the other part: train_x.u8 becomes eval_x.u8. */
 function partOf(file: string, part: Part, c: ReferenceCase): string {
