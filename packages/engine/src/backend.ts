@@ -11,7 +11,12 @@ export interface Program {
   readonly kernels: number
   /** Threads a step runs on. */
   readonly threads: number
-  /** Copies a slot's little-endian bytes in. @throws {SlotError} wrong length, or a NaN other than 0x7fc00000 */
+  /**
+   * Where a streamed slot's rows come from, asked anew in every step (see `CompileOptions`). Absent where the backend holds every slot whole.
+   * @throws {SlotError} the slot is not streamed
+   */
+  source?(slot: number, rows: RowReader): void
+  /** Copies a slot's little-endian bytes in (a streamed one's into host memory). @throws {SlotError} wrong length, or a NaN other than 0x7fc00000 */
   write(slot: number, bytes: Uint8Array): void
   /** A slot's bytes as they are now: a view, overwritten by the next step. */
   read(slot: number): Uint8Array
@@ -29,10 +34,21 @@ export interface Program {
   close(): void
 }
 
+/** Fills `into` with these rows of a tensor, one behind the other; each index is within the tensor. */
+export type RowReader = (rows: Int32Array, into: Uint8Array) => void
+
+export interface CompileOptions {
+  /** Data slots that only `gather` reads, whose rows stay outside the arena: `Program.source` says where. Backends without `source` hold them like any other. */
+  readonly streamed?: readonly number[]
+}
+
 export interface Backend {
   readonly name: string
-  /** @throws {ArenaError} the graph needs more memory than the backend can address */
-  compile(graph: Graph): Program
+  /**
+   * @throws {ArenaError} the graph needs more memory than the backend can address
+   * @throws {SlotError} a slot that is to be streamed is read otherwise than by rows
+   */
+  compile(graph: Graph, options?: CompileOptions): Program
   /** Runs one step expr by expr and shows each tensor in canonical order (copies: the visitor may keep them); same contract as graph's `interpret`. */
   evaluate(graph: Graph, slots: readonly Data[], visit?: Visit): StepResult
 }
@@ -49,6 +65,12 @@ export const checkSlotBytes = (graph: Graph, slot: number, bytes: Uint8Array, ex
 export const foreignNaN = (words: Uint32Array): number => {
   for (let i = 0; i < words.length; i++) if ((words[i] & 0x7fffffff) > 0x7f800000 && words[i] !== 0x7fc00000) return i
   return -1
+}
+
+/** A program that was closed. */
+export class ClosedError extends Error {
+  override name = 'engine.ClosedError'
+  override message = 'the program is closed\ncompile the graph again'
 }
 
 /** Bytes that are no tensor for a slot. */

@@ -69,6 +69,8 @@ export interface Gather {
   readonly rows: number
   readonly count: number
   readonly rowBytes: number
+  /** The host fetches the rows from outside the arena: `x` is a slot without memory. */
+  readonly streamed?: boolean
 }
 
 /** out = +0; out[clamp(index[i])] += source[i] for ascending i; rows of `row` f32; all contiguous. */

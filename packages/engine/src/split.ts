@@ -35,7 +35,7 @@ export const cutOf = (work: Work, small = SMALL): Cut => {
     case 'dot':
       return cutDot(work)
     case 'gather':
-      return work.count > 1 ? { units: work.count, along: 'rows', axis: 0, unit: 1 } : WHOLE
+      return work.count > 1 && work.streamed !== true ? { units: work.count, along: 'rows', axis: 0, unit: 1 } : WHOLE
     case 'scatterAdd':
       return cutScatter(work)
   }

@@ -1,5 +1,5 @@
 // Kernels with addresses become functions: one generated module a program, one shared module for matrix products, one memory.
-import type { Buffer, Kernel } from '../kernel.ts'
+import type { Buffer, Gather, Kernel } from '../kernel.ts'
 import { turnsOf } from '../phases.ts'
 import { checkArena, type Plan } from '../plan.ts'
 import { cutOf } from '../split.ts'
@@ -39,6 +39,8 @@ export interface BuildOptions {
   readonly small?: number
   /** Told each kernel's position when it is done, in a timed step of several threads. */
   readonly tick?: (kernel: number) => void
+  /** Fetches the rows of a streamed gather. */
+  readonly fetch?: (gather: Gather) => void
 }
 
 /** What lies where behind the planned buffers, and the code that knows it. */
@@ -46,6 +48,8 @@ export interface Assembled {
   readonly module: ModuleBuilder
   readonly named: readonly (readonly { readonly name: string; readonly units: number }[])[]
   readonly pool: readonly { readonly at: number; readonly words: readonly number[] }[]
+  /** Gathers that the host serves, as the imported `fetch` counts them. */
+  readonly fetched: readonly Gather[]
   readonly control: number
   readonly workspace: (thread: number) => number
   /** First byte after everything. */
@@ -86,6 +90,9 @@ export const assemble = (kernels: readonly Kernel[], plan: Plan, { buffers, thre
 
   const module = new ModuleBuilder()
   const gemm = { gemm: module.import({ module: 'env', name: 'gemm', type: GEMM }), workspace: module.global('workspace') }
+  const fetched: Gather[] = []
+  const streams = kernels.some((kernel) => kernel.work.some((w) => w.kind === 'gather' && w.streamed === true))
+  const fetch = streams ? module.import({ module: 'env', name: 'fetch', type: { params: ['i32'], results: [] } }) : -1
   const waiting =
     threads > 1
       ? {
@@ -102,6 +109,7 @@ export const assemble = (kernels: readonly Kernel[], plan: Plan, { buffers, thre
       const index = module.func(name, PIECES, (f) => {
         if (work.kind === 'nest') emitNest(f, work, cut, addresses)
         else if (work.kind === 'dot') emitDot(f, work, cut, addresses.buffer, gemm)
+        else if (work.kind === 'gather' && work.streamed === true) f.i32(fetched.push(work) - 1).call(fetch)
         else if (work.kind === 'gather') emitGather(f, work, cut, addresses.buffer)
         else emitScatterAdd(f, work, cut, addresses.buffer)
       })
@@ -111,7 +119,7 @@ export const assemble = (kernels: readonly Kernel[], plan: Plan, { buffers, thre
   )
   if (waiting !== undefined) emitThreading(module, turnsOf(kernels, plan, buffers, small), functions, waiting)
   checkArena(end, plan.slotBytes)
-  return { module, named, pool, control, workspace, end }
+  return { module, named, pool, fetched, control, workspace, end }
 }
 
 let gemmCode: Code | undefined
@@ -122,8 +130,8 @@ let sharedGemmCode: Code | undefined
  * @throws {ArenaError} above 4 GB
  */
 export const build = (kernels: readonly Kernel[], plan: Plan, options: BuildOptions): Built => {
-  const { threads = 1, tick = () => undefined } = options
-  const { module, named, pool, control, workspace, end } = assemble(kernels, plan, options)
+  const { threads = 1, tick = () => undefined, fetch = () => undefined } = options
+  const { module, named, pool, fetched, control, workspace, end } = assemble(kernels, plan, options)
   const shared = threads > 1
   const memory = makeMemory(end, shared)
   for (const { at, words } of pool) {
@@ -136,7 +144,13 @@ export const build = (kernels: readonly Kernel[], plan: Plan, options: BuildOpti
   const gemm = shared ? (sharedGemmCode ??= gemmOf()) : (gemmCode ??= gemmOf())
   const program = compileModule(module.bytes(shared))
   const team = shared ? new Team({ memory, gemm, program, threads, control, workspace }) : undefined
-  const imports = { gemm: instantiate(gemm, memory).gemm, workspace: workspace(0), late: () => team?.late(), tick }
+  const imports = {
+    gemm: instantiate(gemm, memory).gemm,
+    workspace: workspace(0),
+    late: () => team?.late(),
+    tick,
+    fetch: (at: number) => fetch(fetched[at]),
+  }
   const made = instantiate(program, memory, imports) as Record<string, (from: number, to: number) => void>
   const pieces = named.map((parts) => parts.map(({ name, units }) => ({ run: made[name], units })))
   const run = pieces.map((parts) => () => {

@@ -1,25 +1,26 @@
 // The WebAssembly backend: the same bits in Node and in a browser's worker, at 128-bit vector speed.
+import type { Graph } from '@bitloom/graph'
 import {
-  bytesOf,
-  checkSlots,
-  type Data,
-  type Dtype,
-  fromBytes,
-  type Graph,
-  type StepResult,
-  sizeOf,
-  toBytes,
-  type Visit,
-} from '@bitloom/graph'
-import { type Backend, checkSlotBytes, foreignNaN, type Program, SlotError } from '../backend.ts'
-import type { Kernel } from '../kernel.ts'
+  type Backend,
+  ClosedError,
+  type CompileOptions,
+  checkSlotBytes,
+  foreignNaN,
+  type Program,
+  type RowReader,
+  SlotError,
+} from '../backend.ts'
+import type { Gather } from '../kernel.ts'
 import { lower } from '../lower.ts'
 import { planArena } from '../plan.ts'
 import { schedule, withCopies } from '../schedule.ts'
+import { withStreams } from '../streams.ts'
 import { ORDER } from './barrier.ts'
 import { assemble, build } from './build.ts'
-import { type Memory, threadsMissing } from './platform.ts'
+import { threadsMissing } from './platform.ts'
+import { slotBytes, tensorBytes, writeSlot } from './slots.ts'
 import { type Team, ThreadError } from './threads.ts'
+import { evaluate } from './trace.ts'
 
 export interface WasmOptions {
   /** How many threads a step runs on, this one among them: 1 to 64. */
@@ -41,8 +42,8 @@ export const wasmWith = (options: WasmOptions): Backend => {
   if (missing !== undefined) throw new ThreadError(`${threads} threads need shared memory: ${missing}\nuse one thread`)
   return {
     name: threads === 1 ? 'wasm' : `wasm, ${threads} threads`,
-    compile: (graph) => compile(graph, options),
-    evaluate: (graph, slots, visit) => evaluate(graph, slots, visit),
+    compile: (graph, how) => compile(graph, { ...options, ...how }),
+    evaluate,
   }
 }
 
@@ -52,34 +53,18 @@ export const wasm: Backend = wasmWith({ threads: 1 })
 /** Lets go of the threads' hold on programs that nobody can reach. */
 const unreachable = new FinalizationRegistry<Team>((team) => team.close())
 
-const tensorBytes = (of: { readonly dtype: Dtype; readonly shape: readonly number[] }): number => bytesOf(of.dtype) * sizeOf(of.shape)
-const slotBytes = (graph: Graph, slot: number): number => (graph.slots[slot] === undefined ? 0 : tensorBytes(graph.slots[slot]))
-
-/** Copies a slot's bytes into memory, refusing what no tensor of ours can be. */
-const writeSlot = (graph: Graph, slot: number, bytes: Uint8Array, memory: Memory, address: number): void => {
-  checkSlotBytes(graph, slot, bytes, slotBytes(graph, slot))
-  const to = new Uint8Array(memory.buffer, address, bytes.byteLength)
-  to.set(bytes)
-  if (graph.slots[slot].dtype !== 'f32') return
-  const bad = foreignNaN(new Uint32Array(memory.buffer, address, bytes.byteLength / 4))
-  if (bad < 0) return
-  const bits = new Uint32Array(memory.buffer, address)[bad].toString(16)
-  to.fill(0)
-  throw new SlotError(`slot ${slot} "${graph.slots[slot].name}": element ${bad} is the NaN 0x${bits}; the one NaN is 0x7fc00000`)
-}
-
 /** A step's kernels and where everything lies. */
-const arrange = (graph: Graph) => {
+const arrange = (graph: Graph, streamed: readonly number[] = []) => {
   const lowered = lower(graph, false)
   const scheduled = schedule(lowered)
-  const kernels = withCopies(scheduled, graph.slots)
-  const plan = planArena(lowered.buffers, { kernels, slotOf: scheduled.slotOf, kept: new Set([lowered.probe]) })
-  return { lowered, kernels, plan }
+  const { kernels, buffers } = withStreams(graph, withCopies(scheduled, graph.slots), lowered.buffers, streamed)
+  const plan = planArena(buffers, { kernels, slotOf: scheduled.slotOf, kept: new Set([lowered.probe]) })
+  return { kernels, buffers, plan, probe: lowered.probe }
 }
 
 /** What a program will hold, without making it. */
 export interface StepPlan {
-  /** `Program.peakBytes`, exactly. */
+  /** `Program.peakBytes`, exactly; the memory itself is whole pages of 64 KiB. */
   readonly peakBytes: number
   /** Of it the slots; the most that temporaries need at once; and what threads, constants and gaps between temporaries add. */
   readonly slotBytes: number
@@ -89,26 +74,38 @@ export interface StepPlan {
 }
 
 /**
- * Plans a step as `wasmWith(options).compile(graph)` would, allocating nothing.
+ * Plans a step as `wasmWith(options).compile(graph, options)` would, allocating nothing.
+ * `costOf(graph).peakBytes` promises, for any backend, what unfused exprs would hold; fusion stays below it, but each buffer begins a cache line,
+ * each thread has a workspace of at most 1.3 MB where there are products, and constants need some bytes.
  * @throws {ArenaError} above 4 GB
+ * @throws {SlotError} a slot that cannot be streamed
  */
-export const planOf = (graph: Graph, options: WasmOptions = { threads: 1 }): StepPlan => {
-  const { lowered, kernels, plan } = arrange(graph)
-  const peakBytes = assemble(kernels, plan, { ...options, buffers: lowered.buffers }).end
+export const planOf = (graph: Graph, options: WasmOptions & CompileOptions = { threads: 1 }): StepPlan => {
+  const { kernels, buffers, plan } = arrange(graph, options.streamed)
+  const peakBytes = assemble(kernels, plan, { ...options, buffers }).end
   const { slotBytes, liveBytes } = plan
   return { peakBytes, slotBytes, liveBytes, otherBytes: peakBytes - slotBytes - liveBytes, kernels: kernels.length }
 }
 
-const compile = (graph: Graph, options: WasmOptions): Program => {
-  const { lowered, kernels, plan } = arrange(graph)
+const compile = (graph: Graph, options: WasmOptions & CompileOptions): Program => {
+  const { streamed = [] } = options
+  const { kernels, buffers, plan, probe } = arrange(graph, streamed)
   /** Times at which kernels of a timed step were done. */
   let done: number[] = []
   const tick = (kernel: number): void => void (done[kernel] = performance.now())
-  const { memory, run, bytes, text, team } = build(kernels, plan, { ...options, buffers: lowered.buffers, tick })
-  const view = (buffer: number, bytes: number): Uint8Array => new Uint8Array(memory.buffer, plan.addresses[buffer], bytes)
-  const probe = view(lowered.probe, tensorBytes(graph.exprs[graph.probe]))
-  const alone = (): void => {
-    for (let i = 0; i < run.length; i++) run[i]()
+  const readers = new Map<number, RowReader>()
+  const fetch = (gather: Gather): void => fetchRows(graph, gather, readers.get(gather.x), view)
+  const { memory, run, bytes, text, team } = build(kernels, plan, { ...options, buffers, tick, fetch })
+  const view = (buffer: number, length: number): Uint8Array => new Uint8Array(memory.buffer, plan.addresses[buffer], length)
+  let closed = false
+  const step = (order: number): void => {
+    if (closed) throw new ClosedError()
+    if (team !== undefined) team.step(order)
+    else
+      for (let i = 0; i < run.length; i++) {
+        run[i]()
+        if (order === ORDER.timed) tick(i)
+      }
   }
   const program: Program = {
     graph,
@@ -116,22 +113,26 @@ const compile = (graph: Graph, options: WasmOptions): Program => {
     kernels: kernels.length,
     list: kernels,
     threads: options.threads,
-    write: (slot, data) => writeSlot(graph, slot, data, memory, plan.addresses[slot]),
+    source: (slot, rows) => {
+      if (!streamed.includes(slot))
+        throw new SlotError(`slot ${slot} is not streamed\nname it in compile's \`streamed\`, or write it whole`)
+      readers.set(slot, rows)
+    },
+    write: (slot, data) => {
+      if (streamed.includes(slot)) readers.set(slot, rowsOf(graph, slot, data))
+      else writeSlot(graph, slot, data, memory, plan.addresses[slot])
+    },
     read: (slot) => {
       if (graph.slots[slot] === undefined) throw new SlotError(`no slot ${slot}: the graph has ${graph.slots.length}`)
+      if (streamed.includes(slot)) throw new SlotError(`slot ${slot} is streamed: its bytes are where its source is`)
       return view(slot, slotBytes(graph, slot))
     },
-    step: team === undefined ? alone : () => team.step(ORDER.step),
-    probe: () => Uint8Array.from(probe),
+    step: () => step(ORDER.step),
+    probe: () => Uint8Array.from(view(probe, tensorBytes(graph.exprs[graph.probe]))),
     profile: () => {
       done = []
       let last = performance.now()
-      if (team !== undefined) team.step(ORDER.timed)
-      else
-        run.forEach((kernel, i) => {
-          kernel()
-          tick(i)
-        })
+      step(ORDER.timed)
       return kernels.map(({ name }, i) => {
         const ms = (done[i] ?? last) - last
         last = done[i] ?? last
@@ -139,58 +140,45 @@ const compile = (graph: Graph, options: WasmOptions): Program => {
       })
     },
     text,
-    close: () => team?.team.close(),
+    close: () => {
+      closed = true
+      team?.team.close()
+    },
   }
   if (team !== undefined) unreachable.register(program, team.team)
   return program
 }
 
-interface Tracer {
-  readonly memory: Memory
-  /** What to run for each expr, if anything. */
-  readonly run: readonly (() => void)[]
-  readonly address: (at: number) => number
-  readonly slotAddresses: readonly number[]
+/** Serves one gather of a streamed slot. An error leaves the step half done: the state has to be written again. */
+const fetchRows = (
+  graph: Graph,
+  { x, index, out, rows, count, rowBytes }: Gather,
+  reader: RowReader | undefined,
+  view: (buffer: number, bytes: number) => Uint8Array,
+): void => {
+  const slot = graph.slots[x]
+  if (reader === undefined)
+    throw new SlotError(`slot ${x} "${slot.name}" is streamed and has no source\ncall source(${x}, ...) before a step`)
+  const asked = view(index, 4 * count)
+  const wanted = new Int32Array(asked.buffer, asked.byteOffset, count).map((row) => Math.min(Math.max(row, 0), rows - 1))
+  const into = view(out, count * rowBytes)
+  reader(wanted, into)
+  if (slot.dtype !== 'f32') return
+  const bad = foreignNaN(new Uint32Array(into.buffer, into.byteOffset, into.byteLength / 4))
+  if (bad >= 0)
+    throw new SlotError(
+      `slot ${x} "${slot.name}": row ${wanted[Math.floor((4 * bad) / rowBytes)]} holds a NaN other than the one NaN, 0x7fc00000`,
+    )
 }
 
-/** The last graph traced: a dispute walks through one step of one graph again and again. */
-let traced: { graph: Graph; tracer: Tracer } | undefined
-
-const tracerOf = (graph: Graph): Tracer => {
-  if (traced?.graph === graph) return traced.tracer
-  const lowered = lower(graph, true)
-  const byExpr = new Map(lowered.kernels.map((kernel) => [kernel.exprs[0], kernel]))
-  const bufferOf = (at: number): number => lowered.bufferOf[at]!
-  // One kernel an expr, in canonical order; a reshape computes nothing but still looks at its operand's memory.
-  const kernels = graph.exprs.map(
-    (_, at): Kernel => byExpr.get(at) ?? { name: `${at}`, work: [], reads: [bufferOf(at)], writes: [], exprs: [at] },
-  )
-  const kept = new Set([...lowered.next, lowered.probe])
-  const plan = planArena(lowered.buffers, { kernels, slotOf: lowered.buffers.map((b) => b.slot), kept })
-  const { memory, run } = build(kernels, plan, { buffers: lowered.buffers })
-  const tracer = {
-    memory,
-    run,
-    address: (at: number) => plan.addresses[bufferOf(at)],
-    slotAddresses: plan.addresses.slice(0, graph.slots.length),
+/** Rows of a tensor in host memory. */
+const rowsOf = (graph: Graph, slot: number, bytes: Uint8Array): RowReader => {
+  checkSlotBytes(graph, slot, bytes, slotBytes(graph, slot))
+  const rowBytes = bytes.byteLength / graph.slots[slot].shape[0]
+  const own = bytes.slice()
+  return (rows, into) => {
+    rows.forEach((row, i) => {
+      into.set(own.subarray(row * rowBytes, (row + 1) * rowBytes), i * rowBytes)
+    })
   }
-  traced = { graph, tracer }
-  return tracer
-}
-
-const evaluate = (graph: Graph, slots: readonly Data[], visit?: Visit): StepResult => {
-  checkSlots(graph, slots)
-  const tracer = tracerOf(graph)
-  slots.forEach((data, slot) => {
-    writeSlot(graph, slot, toBytes(data), tracer.memory, tracer.slotAddresses[slot])
-  })
-  const tensor = (at: number): Data => {
-    const e = graph.exprs[at]
-    return fromBytes(e.dtype, new Uint8Array(tracer.memory.buffer, tracer.address(at), tensorBytes(e)).slice())
-  }
-  graph.exprs.forEach((_, at) => {
-    tracer.run[at]()
-    visit?.(at, tensor(at))
-  })
-  return { next: graph.next.map(tensor), probe: tensor(graph.probe) }
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
-import { startThreads, ThreadError, wasm, wasmWith } from '@bitloom/engine'
+import { ClosedError, startThreads, ThreadError, wasm, wasmWith } from '@bitloom/engine'
 import { constI32, expr, type Graph, input, makeGraph, toBytes } from '@bitloom/graph'
 import type { Kernel } from '../kernel.ts'
 import { ORDER } from './barrier.ts'
@@ -52,10 +52,12 @@ test('a profile of several threads names every kernel once', () => {
 })
 
 test('a closed program says so', () => {
-  const program = wasmWith({ threads: 2 }).compile(grown(8))
-  program.step()
-  program.close()
-  assert.throws(() => program.step(), new ThreadError('the program is closed\ncompile the graph again'))
+  for (const threads of [1, 2]) {
+    const program = wasmWith({ threads }).compile(grown(8))
+    program.step()
+    program.close()
+    assert.throws(() => program.step(), new ClosedError())
+  }
 })
 
 test('thread counts that cannot be are refused', () => {

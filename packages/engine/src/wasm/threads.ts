@@ -116,7 +116,7 @@ export class Team {
       exports.lead(order, threads)
     } catch (error) {
       if (error instanceof ThreadError) throw error
-      this.#fail(`the first thread broke off: ${error instanceof Error ? error.message : String(error)}`)
+      this.#fail(`the first thread broke off: ${error instanceof Error ? error.message : String(error)}`, error)
     }
     if (this.#words[CONTROL.broken] !== 0) this.#fail()
   }
@@ -162,7 +162,6 @@ export class Team {
     this.release()
     for (const { worker } of this.#loaded) worker.post({ kind: 'close', id: this.#id } satisfies ToWorker)
     this.#loaded = []
-    this.#failure ??= 'the program is closed\ncompile the graph again'
   }
 
   /** Waits until a word of the control block is `value`. */
@@ -183,7 +182,7 @@ export class Team {
     if (++this.#lateSeconds >= BARRIER_SECONDS) this.#fail(`a thread did not reach the barrier within ${BARRIER_SECONDS} s`)
   }
 
-  #fail(reason?: string): never {
+  #fail(reason?: string, cause?: unknown): never {
     const { broken, generation, command, order, reason: at } = CONTROL
     const length = this.#words[at]
     const text = new TextDecoder().decode(new Uint8Array(this.#words.buffer, this.#words.byteOffset + 4 * (at + 1), length).slice())
@@ -196,7 +195,7 @@ export class Team {
     for (const word of [generation, command]) Atomics.notify(this.#words, word)
     if (served === this) served = undefined
     this.#full = false
-    throw new ThreadError(this.#failure)
+    throw new ThreadError(this.#failure, { cause })
   }
 }
 

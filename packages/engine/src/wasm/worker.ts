@@ -51,7 +51,7 @@ const main = (): void => {
     }
     try {
       const { gemm } = new scope.WebAssembly.Instance(m.gemm, { env: { memory: m.memory } }).exports
-      const imports = { env: { memory: m.memory, gemm, workspace: m.workspace, late, tick: () => undefined } }
+      const imports = { env: { memory: m.memory, gemm, workspace: m.workspace, late, tick: () => undefined, fetch: () => undefined } }
       const { serve } = new scope.WebAssembly.Instance(m.program, imports).exports
       return {
         serve: (threads) => {
