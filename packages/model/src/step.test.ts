@@ -138,6 +138,41 @@ test('an epoch sees every example once', () => {
   )
 })
 
+test('passes that accumulate gradients train as one batch of them all would', () => {
+  const order = { order: 'sequential', steps: 6 } as const
+  for (const more of [{}, { clip: 0.5 }, { clipValue: 0.1 }]) {
+    const whole = small({ ...order, ...more, batch: 8 }, adamw())
+    const parts = small({ ...order, ...more, batch: 2, accumulate: 4 }, adamw())
+    assert.equal(parts.steps, 24)
+    const [a, b] = [run(whole, 6).state, run(parts, 24).state]
+    for (const name of ['fc.weight', 'fc.bias', 'fc.weight.m', 'fc.bias.v', 'adam.c1']) {
+      const [x, y] = [a[slotOf(whole.graph, name)], b[slotOf(parts.graph, name)]]
+      x.forEach((v, i) => {
+        assert.ok(Math.abs(v - y[i]) <= 2e-6 * Math.max(1, Math.abs(v)), `${name}: ${v}, ${y[i]}`)
+      })
+    }
+    const [whole6, parts24] = [a[whole.lossSlot], b[parts.lossSlot]]
+    for (let s = 0; s < 6; s++) {
+      const mean = [0, 1, 2, 3].reduce((sum, k) => sum + parts24[4 * s + k] / 4, 0)
+      assert.ok(Math.abs(mean - whole6[s]) < 1e-6, `loss ${s}: ${mean}, ${whole6[s]}`)
+    }
+  }
+  const between = small({ ...order, batch: 2, accumulate: 4 }, adamw())
+  const three = run(between, 3).state
+  for (const name of ['fc.weight', 'fc.bias.v', 'adam.c1']) {
+    const at = slotOf(between.graph, name)
+    assert.deepEqual(three[at], between.state[at], `${name} stays as it is between updates`)
+  }
+  assert.throws(() => small({ accumulate: 0 }), StepError)
+})
+
+test('two slots of one name are refused', () => {
+  assert.throws(
+    () => small({ parameters: [...linearParameters('fc', 2, 1), { name: 'loss', shape: [1], initial: Float32Array.of(1) }] }),
+    /called "loss"/,
+  )
+})
+
 test('parts that do not fit are refused', () => {
   assert.throws(() => small({ steps: 0 }), StepError)
   assert.throws(() => small({ batch: 0.5 }), StepError)
