@@ -31,7 +31,7 @@ run(
   'node',
   '--test',
   '--test-reporter=spec',
-  ...files('packages/*/src/**/*.test.ts', 'test/{conformance,fuzz}/*.test.ts'),
+  ...files('packages/*/src/**/*.test.ts', 'test/{conformance,fuzz,browser}/*.test.ts'),
 )
 for (const example of files('examples/*.ts')) run(`example ${example}`, 'node', example)
 run('end to end', 'node', '--test', '--test-concurrency=1', '--test-reporter=spec', ...files('test/{e2e,chaos}/*.test.ts'))

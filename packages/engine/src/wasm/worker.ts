@@ -22,7 +22,7 @@ export type ToWorker =
 const main = (): void => {
   interface Port {
     postMessage(message: unknown): void
-    addEventListener?(type: 'message', listener: (event: { data: ToWorker }) => void): void
+    onmessage?: (event: { data: ToWorker; ports: readonly Port[] }) => void
     on?(type: 'message', listener: (data: ToWorker) => void): void
   }
   interface Loaded {
@@ -73,9 +73,14 @@ const main = (): void => {
     else if (message.kind === 'close') programs.delete(message.id)
     else programs.get(message.id)?.serve(message.threads)
   }
-  if (port.on !== undefined) port.on('message', take)
-  else port.addEventListener?.('message', (event) => take(event.data))
-  port.postMessage('up')
+  if (port.on !== undefined) {
+    port.on('message', take)
+    port.postMessage('up')
+  } else
+    port.onmessage = ({ ports: [own] }) => {
+      own.onmessage = ({ data }) => take(data)
+      port.postMessage('up')
+    }
 }
 
 /** The worker's program as text. */
