@@ -256,7 +256,7 @@ export const meanAll = (x: Expr): Expr => div(total(x), sizeOf(x.shape))
  * @throws {TensorError} inner sizes differ
  */
 export function matmul(a: Expr, b: Expr): Expr {
-  if (a.shape.length === 1) return squeeze(matmul(reshape(a, [1, -1]), b), -2)
+  if (a.shape.length === 1) return squeeze(matmul(reshape(a, [1, -1]), b), b.shape.length === 1 ? -1 : -2)
   if (b.shape.length === 1) return squeeze(matmul(a, reshape(b, [-1, 1])), -1)
   const [m, k] = a.shape.slice(-2)
   const [inner, n] = b.shape.slice(-2)
