@@ -26,6 +26,7 @@ export const command: Command = {
     seats: { type: 'string', value: 'N', help: 'a verifier’s seats, taken at the first start', default: '1' },
     host: { type: 'string', value: 'ADDRESS', help: 'listen here; the default is this computer only', default: '127.0.0.1' },
     port: { type: 'string', value: 'PORT', help: 'for peers; any free one by default' },
+    metrics: { type: 'string', value: 'PORT', help: 'serve /metrics (Prometheus) and /health there, on this computer only' },
     ...PASSWORD_OPTION,
     cheat: { type: 'string', value: 'SLICE', help: 'for demonstrations: lie in one element of one step of this slice (0, 1, …)' },
     json: { type: 'boolean', help: 'log as JSON lines on stdout' },
@@ -95,6 +96,7 @@ async function start(call: Call): Promise<number> {
     dir: join(home, 'node'),
     host: call.text('host')!,
     ...(call.text('port') === undefined ? {} : { peerPort: call.number('port', { min: 1, max: 65535, whole: true })! }),
+    ...(call.text('metrics') === undefined ? {} : { metricsPort: call.number('metrics', { min: 0, max: 65535, whole: true })! }),
     log,
     roles,
     memoryBytes: memory * 2 ** 20,
@@ -110,7 +112,7 @@ async function start(call: Call): Promise<number> {
       : {}),
   }
   const node = await startNode(options)
-  log('ready', { address: key.address, roles: roles.join(','), ...node.services.contact })
+  log('ready', { address: key.address, roles: roles.join(','), ...node.services.contact, ...(node.metricsUrl ? { metrics: node.metricsUrl } : {}) })
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
   })
