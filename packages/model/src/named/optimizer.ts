@@ -126,7 +126,10 @@ export function optimizerByName(name: string, given: Readonly<Record<string, unk
   const make = byName('optimizer', OPTIMIZERS, name)
   const o = readOptions(`optimizer ${name}`, given, ['type', 'name', 'foreach', 'fused', 'capturable', 'differentiable', ...described])
   const weightDecay = o.maybe(['weight_decay', 'weightDecay', 'decay'], { min: 0 })
-  const [only, never] = [o.any(['decay_only', 'decayOnly', 'decay_parameters', 'decayed']), o.any(['no_decay', 'noDecay', 'not_decayed'])]
+  const [only, never] = [
+    o.any(['decay_only', 'decayOnly', 'decay_on', 'decay_parameters', 'decayed', 'weight_decay_on', 'weight_decay_only']),
+    o.any(['no_decay', 'noDecay', 'not_decayed']),
+  ]
   const [decayed, spared] = [
     only === undefined ? () => true : parameterSelector(only, o.fail),
     never === undefined ? () => false : parameterSelector(never, o.fail),
@@ -134,6 +137,7 @@ export function optimizerByName(name: string, given: Readonly<Record<string, unk
   const groups = groupsOf(o)
   const decays: Decays = (parameter, shape) =>
     groups.find((g) => g.match(parameter, shape))?.decay ?? (decayed(parameter, shape) && !spared(parameter, shape))
+  if (!o.flag(['bias_correction', 'biasCorrection'], true)) o.fail('moments without bias correction are not supported')
   const maximize = o.flag('maximize', false)
   const optimizer = make(o, { ...(weightDecay === undefined ? {} : { weightDecay }), decays })
   o.done()

@@ -116,7 +116,7 @@ export function readCase(json: unknown): ReferenceCase {
       buffers: names('buffers') ?? [],
       loss: lossOf(loss),
       target: targetOf(loss, json, model),
-      optimizer: optimizerByName(optimizer.type, without(optimizer, ['lr', 'learning_rate']), PROSE),
+      optimizer: optimizerByName(optimizer.type, without(optimizer, ['lr', 'learning_rate']), [...PROSE, ...prose(optimizer)]),
       lr: json.lr ?? json.schedule ?? json.lr_schedule ?? optimizer.lr ?? optimizer.learning_rate ?? fail('there is no "lr"'),
       clip,
       clipValue,
@@ -137,6 +137,9 @@ export function readCase(json: unknown): ReferenceCase {
   })
 }
 
+/** Fields that hold sentences: they tell people what other fields say already. */
+const prose = (x: Json): string[] => Object.keys(x).filter((k) => typeof x[k] === 'string' && /\s/.test(x[k]))
+
 const without = (x: Json, names: readonly string[]): Json => Object.fromEntries(Object.entries(x).filter(([k]) => !names.includes(k)))
 
 const TARGET_FIELDS = [
@@ -156,7 +159,7 @@ const TARGET_FIELDS = [
   'kind',
 ]
 
-const lossOf = (loss: Named): Loss => lossByName(loss.type, without(loss, ['type', 'kind', ...TARGET_FIELDS]), PROSE)
+const lossOf = (loss: Named): Loss => lossByName(loss.type, without(loss, ['type', 'kind', ...TARGET_FIELDS]), [...PROSE, ...prose(loss)])
 
 function targetOf(loss: Json, json: Json, model: Json): ReferenceCase['target'] {
   const described = [loss.target, loss.labels, json.target, json.labels, model.target].find(isObject) ?? {}

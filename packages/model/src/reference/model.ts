@@ -107,7 +107,8 @@ export function feedOf(c: ReferenceCase, ports: readonly Port[], batch: number, 
       transform: '',
       fields: {},
     }
-    const filled = constantOf(input)
+    const described = c.inputs.length === 0 || c.inputs.some((x) => x.name === port.name)
+    const filled = constantOf(input) ?? (described ? undefined : initialState(port, notes))
     if (filled !== undefined) return { name: port.name, feed: () => full(port.shape, filled, port.dtype) }
     const tensor = store(sourceOf(input, c), input.fields.rows_per_record)
     const axis = batchAxis(input, port, batch)
@@ -132,6 +133,14 @@ export function feedOf(c: ReferenceCase, ports: readonly Port[], batch: number, 
     target,
     notes,
   }
+}
+
+/** 0 for what a recurrent model starts from, where the case says nothing about it. */
+function initialState(port: Port, notes: string[]): number {
+  if (!/^(h|c|hx|cx|h_?0|c_?0|.*(state|hidden|cell|initial).*)$/i.test(port.name))
+    fail(`"model.input" says nothing about input "${port.name}"`)
+  notes.push(`the case says nothing about input "${port.name}"; it is 0`)
+  return 0
 }
 
 /** A number that fills the whole input, where the case says one: initial states. */

@@ -5,6 +5,7 @@ import { evaluation } from '../evaluation.ts'
 import { gradients } from '../grad.ts'
 import { evaluationJob } from '../metrics.ts'
 import type { Lookup } from '../nn.ts'
+import { OnnxError } from '../onnx/error.ts'
 import type { Imported } from '../onnx/import.ts'
 import { keyOf } from '../random.ts'
 import { readSafetensors, type SafetensorsTensor } from '../safetensors.ts'
@@ -198,9 +199,7 @@ export function evaluateCase(p: Prepared, tensors: Tensors, compile: Compile, re
   const { case: c, weights } = p
   if (!Object.keys(c.files).some((name) => /^(eval|test|val)/.test(name))) return undefined
   const count = feedOf(c, p.imported.inputs, p.batch, 'eval', read).count
-  const open = c.inputs.length === 0 || c.inputs.some((x) => x.shape === undefined || x.shape.some((d) => typeof d === 'string'))
-  const chunk = open ? Math.min(count, CHUNK) : p.batch
-  const imported = importCase(c, p.bytes, chunk, read)
+  const [chunk, imported] = importForEvaluation(p, count, read)
   const feed = feedOf(c, imported.inputs, chunk, 'eval', read)
   const job = evaluationJob({
     name: `${c.name}, held out`,
@@ -229,8 +228,19 @@ export function evaluateCase(p: Prepared, tensors: Tensors, compile: Compile, re
   return { ...job.read(after), n: count }
 }
 
-/** Records of an evaluation chunk. */
+/** Records of an evaluation chunk, where the model's batch axis is free. */
 const CHUNK = 64
+
+/** The model in chunks of its own batch where the file fixes that, else of a size that suits evaluation. */
+function importForEvaluation(p: Prepared, count: number, read: ReadFile): [number, Imported] {
+  const chunk = Math.min(count, CHUNK)
+  try {
+    return [chunk, importCase(p.case, p.bytes, chunk, read)]
+  } catch (error) {
+    if (!(error instanceof OnnxError)) throw error
+    return [p.batch, p.imported]
+  }
+}
 
 function parse(name: string, bytes: Uint8Array): unknown {
   try {
