@@ -112,7 +112,12 @@ async function start(call: Call): Promise<number> {
       : {}),
   }
   const node = await startNode(options)
-  log('ready', { address: key.address, roles: roles.join(','), ...node.services.contact, ...(node.metricsUrl ? { metrics: node.metricsUrl } : {}) })
+  log('ready', {
+    address: key.address,
+    roles: roles.join(','),
+    ...node.services.contact,
+    ...(node.metricsUrl ? { metrics: node.metricsUrl } : {}),
+  })
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
   })
