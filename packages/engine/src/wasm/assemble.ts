@@ -157,6 +157,10 @@ export class ModuleBuilder {
     return index
   }
 
+  nameOf(index: number): string {
+    return this.#functions[index - this.#imports.length].builder.name
+  }
+
   get functions(): readonly FunctionBuilder[] {
     return this.#functions.map((f) => f.builder)
   }

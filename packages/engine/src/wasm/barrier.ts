@@ -45,11 +45,11 @@ export interface StepExports {
   readonly serve: (thread: number, threads: number) => void
 }
 
-/** Adds `lead` and `serve`, which call `functions[turn]` of every turn. */
+/** Adds `lead` and `serve`, which make `calls[turn]` of every turn. */
 export const emitThreading = (
   module: ModuleBuilder,
   turns: readonly Turn[],
-  functions: readonly number[],
+  calls: readonly { readonly index: number; readonly pointers: readonly number[] }[],
   { control, late, tick }: Threading,
 ): void => {
   const word = (name: keyof typeof CONTROL): number => control + 4 * CONTROL[name]
@@ -121,18 +121,28 @@ export const emitThreading = (
         const [from, to] = [f.local('i32'), f.local('i32')]
         const meet = (): void => void f.get(threads).call(barrier)
         turns.forEach((turn, at) => {
+          const call = (): void => {
+            for (const pointer of calls[at].pointers) f.i32(pointer)
+            f.call(calls[at].index)
+          }
           if (turn.wait && !timed) meet()
           if (turn.cut.along === 'whole')
             f.get(thread)
               .op('i32.eqz')
-              .if(() => f.i32(0).i32(1).call(functions[at]))
+              .if(() => {
+                f.i32(0).i32(1)
+                call()
+              })
           else {
             f.i32(turn.cut.units).get(thread).get(threads).call(startOf).set(from)
             f.i32(turn.cut.units).get(thread).i32(1).op('i32.add').get(threads).call(startOf).set(to)
             f.get(from)
               .get(to)
               .op('i32.lt_u')
-              .if(() => f.get(from).get(to).call(functions[at]))
+              .if(() => {
+                f.get(from).get(to)
+                call()
+              })
           }
           if (!timed) return
           meet()

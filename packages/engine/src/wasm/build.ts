@@ -10,9 +10,10 @@ import { emitNest } from './emit.ts'
 import { gemmModule, gemmWorkBytes } from './gemm.ts'
 import { type Code, compileModule, instantiate, type Memory, makeMemory } from './platform.ts'
 import { emitGather, emitScatterAdd } from './rows.ts'
+import { patternOf } from './share.ts'
 import { Team } from './threads.ts'
 
-/** Every generated function takes the pieces of its work's cut to do, [from, to). */
+/** Every generated function takes the pieces of its work's cut to do, [from, to); those of nests also where their buffers lie. */
 const PIECES = { params: ['i32', 'i32'], results: [] } as const
 /** What `gemm` takes. */
 const GEMM = { params: Array.from({ length: 12 }, () => 'i32' as const), results: [] }
@@ -43,10 +44,19 @@ export interface BuildOptions {
   readonly fetch?: (gather: Gather) => void
 }
 
+/** One work as a call of a function of the module, with (from, to, ...pointers). */
+export interface Call {
+  readonly index: number
+  readonly name: string
+  readonly units: number
+  readonly pointers: readonly number[]
+}
+
 /** What lies where behind the planned buffers, and the code that knows it. */
 export interface Assembled {
   readonly module: ModuleBuilder
-  readonly named: readonly (readonly { readonly name: string; readonly units: number }[])[]
+  /** For each kernel its works. */
+  readonly calls: readonly (readonly Call[])[]
   readonly pool: readonly { readonly at: number; readonly words: readonly number[] }[]
   /** Gathers that the host serves, as the imported `fetch` counts them. */
   readonly fetched: readonly Gather[]
@@ -83,7 +93,7 @@ export const assemble = (kernels: readonly Kernel[], plan: Plan, { buffers, thre
     return at
   }
   const addresses = {
-    buffer: (b: number): number => plan.addresses[b],
+    pointer: (b: number): number => 2 + b,
     constant: (bits: number): number => place([bits >>> 0]),
     ramp: (stride: number): number => place([0, stride, 2 * stride, 3 * stride]),
   }
@@ -101,25 +111,34 @@ export const assemble = (kernels: readonly Kernel[], plan: Plan, { buffers, thre
           tick: module.import({ module: 'env', name: 'tick', type: { params: ['i32'], results: [] } }),
         }
       : undefined
-  const functions: number[] = []
-  const named = kernels.map((kernel, at) =>
-    kernel.work.map((work, part) => {
+  const address = (b: number): number => plan.addresses[b]
+  const shared = new Map<string, number>()
+  const calls: Call[][] = kernels.map((kernel, at) =>
+    kernel.work.map((work, part): Call => {
       const name = `k${at}_${part}`
       const cut = cutOf(work, small)
+      if (work.kind === 'nest') {
+        const { nest, buffers, key } = patternOf(work, cut)
+        let index = shared.get(key)
+        if (index === undefined) {
+          const type = { params: Array.from({ length: 2 + buffers.length }, () => 'i32' as const), results: [] }
+          index = module.func(name, type, (f) => emitNest(f, nest, cut, addresses))
+          shared.set(key, index)
+        }
+        return { index, name: module.nameOf(index), units: cut.units, pointers: buffers.map(address) }
+      }
       const index = module.func(name, PIECES, (f) => {
-        if (work.kind === 'nest') emitNest(f, work, cut, addresses)
-        else if (work.kind === 'dot') emitDot(f, work, cut, addresses.buffer, gemm)
-        else if (work.kind === 'gather' && work.streamed === true) f.i32(fetched.push(work) - 1).call(fetch)
-        else if (work.kind === 'gather') emitGather(f, work, cut, addresses.buffer)
-        else emitScatterAdd(f, work, cut, addresses.buffer)
+        if (work.kind === 'dot') emitDot(f, work, cut, address, gemm)
+        else if (work.kind === 'scatterAdd') emitScatterAdd(f, work, cut, address)
+        else if (work.streamed === true) f.i32(fetched.push(work) - 1).call(fetch)
+        else emitGather(f, work, cut, address)
       })
-      functions.push(index)
-      return { name, units: cut.units }
+      return { index, name, units: cut.units, pointers: [] }
     }),
   )
-  if (waiting !== undefined) emitThreading(module, turnsOf(kernels, plan, buffers, small), functions, waiting)
+  if (waiting !== undefined) emitThreading(module, turnsOf(kernels, plan, buffers, small), calls.flat(), waiting)
   checkArena(end, plan.slotBytes)
-  return { module, named, pool, fetched, control, workspace, end }
+  return { module, calls, pool, fetched, control, workspace, end }
 }
 
 let gemmCode: Code | undefined
@@ -131,7 +150,7 @@ let sharedGemmCode: Code | undefined
  */
 export const build = (kernels: readonly Kernel[], plan: Plan, options: BuildOptions): Built => {
   const { threads = 1, tick = () => undefined, fetch = () => undefined } = options
-  const { module, named, pool, fetched, control, workspace, end } = assemble(kernels, plan, options)
+  const { module, calls, pool, fetched, control, workspace, end } = assemble(kernels, plan, options)
   const shared = threads > 1
   const memory = makeMemory(end, shared)
   for (const { at, words } of pool) {
@@ -151,8 +170,10 @@ export const build = (kernels: readonly Kernel[], plan: Plan, options: BuildOpti
     tick,
     fetch: (at: number) => fetch(fetched[at]),
   }
-  const made = instantiate(program, memory, imports) as Record<string, (from: number, to: number) => void>
-  const pieces = named.map((parts) => parts.map(({ name, units }) => ({ run: made[name], units })))
+  const made = instantiate(program, memory, imports) as Record<string, (from: number, to: number, ...pointers: number[]) => void>
+  const pieces = calls.map((parts) =>
+    parts.map(({ name, units, pointers }) => ({ run: (from: number, to: number) => made[name](from, to, ...pointers), units })),
+  )
   const run = pieces.map((parts) => () => {
     for (const part of parts) part.run(0, part.units)
   })

@@ -8,9 +8,9 @@ import type { FunctionBuilder } from './assemble.ts'
 import { transpose4 } from './lanes.ts'
 import { emitOp, givesMask, type Operand, pushCanonical, pushValue } from './scalar.ts'
 
-/** Where things lie: byte addresses of buffers, of 4-byte constants, and of vectors [0, s, 2s, 3s]. */
+/** Where things lie: the parameter that holds a buffer's byte address, the addresses of 4-byte constants and of vectors [0, s, 2s, 3s]. */
 export interface Addresses {
-  readonly buffer: (buffer: number) => number
+  readonly pointer: (buffer: number) => number
   readonly constant: (bits: number) => number
   readonly ramp: (stride: number) => number
 }
@@ -36,11 +36,11 @@ interface Unroll {
   readonly lanes: 1 | 4
 }
 
-/** The function's two parameters: the pieces of the nest's cut to compute, [from, to). */
+/** The function's first parameters: the pieces of the nest's cut to compute, [from, to). The buffers' addresses follow. */
 const FROM = 0
 const TO = 1
 
-/** Writes the body of a function with parameters (from, to), pieces of `cut`, that computes them. */
+/** Writes the body of a function with parameters (from, to, ...addresses), pieces of `cut`, that computes them. */
 export const emitNest = (f: FunctionBuilder, nest: Nest, cut: Cut, addresses: Addresses): void =>
   new NestWriter(f, nest, cut, addresses).write()
 
@@ -382,28 +382,36 @@ class NestWriter {
         this.f.get(local).get(count).i32(steps[axis]).op('i32.mul').op('i32.sub').set(local)
   }
 
-  /** Accesses that walk alike share one index and differ by a constant offset; one that walks backwards has its own full address. */
-  #cursorOf(access: Access): { cursor: Cursor | undefined; offset: number } {
+  /** Accesses of one buffer that walk alike share a pointer and differ by a constant offset; one that walks backwards has its own. */
+  #cursorOf(access: Access): { local: number; offset: number } {
     const size = bytesOf(access.dtype)
     const steps = access.strides.map((s) => s * size)
-    const start = this.addresses.buffer(access.buffer) + access.offset * size
-    if (steps.every((s) => s === 0)) return { cursor: undefined, offset: start }
+    const base = this.addresses.pointer(access.buffer)
+    const start = access.offset * size
+    if (steps.every((s) => s === 0)) return { local: base, offset: start }
     const backwards = steps.some((s) => s < 0)
-    return { cursor: this.#cursor(steps, backwards ? start : 0), offset: backwards ? 0 : start }
+    return { local: this.#cursor(steps, backwards ? start : 0, base).local, offset: backwards ? 0 : start }
   }
 
   #iotaCursor(strides: readonly number[]): Cursor | undefined {
     return strides.every((s) => s === 0) ? undefined : this.#cursor(strides, 0)
   }
 
-  #cursor(steps: readonly number[], start: number): Cursor {
-    const key = `${start}:${steps}`
+  /** Begins at `start` beyond what the parameter `base` holds, at this call's first piece. */
+  #cursor(steps: readonly number[], start: number, base?: number): Cursor {
+    const { f } = this
+    const key = `${base}:${start}:${steps}`
     let cursor = this.#cursors.get(key)
     if (cursor === undefined) {
-      cursor = { local: this.f.local('i32'), steps }
+      cursor = { local: f.local('i32'), steps }
       const cut = (steps[this.cut.axis] ?? 0) * this.cut.unit
-      if (cut !== 0) this.f.get(FROM).i32(cut).op('i32.mul').i32(start).op('i32.add').set(cursor.local)
-      else if (start !== 0) this.f.i32(start).set(cursor.local)
+      if (base === undefined) f.i32(start)
+      else {
+        f.get(base)
+        if (start !== 0) f.i32(start).op('i32.add')
+      }
+      if (cut !== 0) f.get(FROM).i32(cut).op('i32.mul').op('i32.add')
+      f.set(cursor.local)
       this.#cursors.set(key, cursor)
     }
     return cursor
@@ -411,12 +419,8 @@ class NestWriter {
 
   /** Pushes an address and gives the constant offset that belongs into the instruction; `delta` may be negative. */
   #address(access: Access, delta: number): number {
-    const { cursor, offset } = this.#cursorOf(access)
-    if (cursor === undefined) {
-      this.f.i32(0)
-      return offset + delta
-    }
-    this.f.get(cursor.local)
+    const { local, offset } = this.#cursorOf(access)
+    this.f.get(local)
     if (offset + delta >= 0) return offset + delta
     this.f.i32(offset + delta).op('i32.add')
     return 0
