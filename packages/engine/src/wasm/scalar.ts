@@ -85,6 +85,14 @@ export const emitOp = (
       else pushValue(f, a)
       return
     case 'where':
+      // A choice between a value and 0 is one instruction; a bitselect is three on x86.
+      if (b.bits === 0 || c.bits === 0) {
+        pushValue(f, b.bits === 0 ? c : b)
+        f.get(a.local)
+        if (!a.mask) f.i32(0).op('i32x4.splat').op('i32x4.ne')
+        f.op(b.bits === 0 ? 'v128.andnot' : 'v128.and')
+        return
+      }
       pushValue(f, b)
       pushValue(f, c)
       f.get(a.local)
