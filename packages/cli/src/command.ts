@@ -23,6 +23,8 @@ export type Command = {
   readonly summary: string
   readonly usage?: string
   readonly options?: Readonly<Record<string, Option>>
+  /** Options that depend on what the words of the command line name (a recipe's own). */
+  readonly more?: (argv: readonly string[]) => Promise<Readonly<Record<string, Option>>>
   /** Exit status; 0 unless told. */
   readonly run: (call: Call) => Promise<number | undefined>
 }

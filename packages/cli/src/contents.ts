@@ -7,17 +7,19 @@ import { parseContact } from '@bitloom/node/contact'
 import { findBundle, findState } from '@bitloom/node/exchange'
 import { type Spec, stepsOf } from '@bitloom/sdk'
 import type { Hex } from 'viem'
-import { RECIPES, type Recipe } from './recipes.ts'
+import { choiceOf, makeReady, RECIPE_NAMES, type Ready, recipeOf } from './recipes.ts'
 
-export type Known = { readonly name: string; readonly recipe: Recipe; readonly job: Job }
+export type Known = { readonly name: string; readonly ready: Ready; readonly job: Job }
 
-/** The recipe whose graph a spec names, with its job (the seed is not the spec's: it lies in the data). */
+/** The recipe with its own settings whose graph a spec names, with its job (the seed is not the spec's: it lies in the data). */
 export async function recipeOfSpec(spec: Spec): Promise<Known | undefined> {
-  for (const [name, recipe] of Object.entries(RECIPES)) {
-    const options = { seed: 0, slices: spec.slices }
-    if (stepsOf(recipe.cut(options)) !== stepsOf(spec)) continue
-    const job = await recipe.job(options)
-    if (toHex(graphId(job.graph)) === spec.graphId) return { name, recipe, job }
+  for (const name of RECIPE_NAMES) {
+    const recipe = await recipeOf(name)
+    const choice = choiceOf(recipe, {}, 0, { slices: spec.slices })
+    if (!recipe.alone || choice.settings.steps !== stepsOf(spec)) continue
+    const ready = await makeReady(choice)
+    const { job } = ready.prepared
+    if (toHex(graphId(job.graph)) === spec.graphId) return { name, ready, job }
   }
   return undefined
 }

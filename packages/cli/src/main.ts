@@ -13,6 +13,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   quickstart: () => import('./commands/quickstart.ts'),
   dev: () => import('./commands/dev.ts'),
   train: () => import('./commands/train.ts'),
+  recipes: () => import('./commands/recipes.ts'),
   quote: () => import('./commands/quote.ts'),
   offers: () => import('./commands/offers.ts'),
   task: () => import('./commands/task.ts'),
@@ -38,7 +39,8 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   const load = COMMANDS[name]
   if (!load) throw new UsageError(`There is no command "${name}".\nSee: bitloom --help`)
-  const { command } = await load()
+  const { command: bare } = await load()
+  const command = bare.more ? { ...bare, options: { ...(await bare.more(rest)), ...bare.options } } : bare
   if (rest.includes('--help')) {
     process.stdout.write(helpOf(command))
     return EXIT.ok

@@ -50,6 +50,8 @@ export type StepContext = {
   readonly batch: Lookup
   /** A whole data tensor. */
   readonly data: Lookup
+  /** Numbers of the batch's examples, i32 [batch]. */
+  readonly index: Expr
   /** i32, rank 0, from 0. */
   readonly step: Expr
   /** The key of a random stream: dropout, augmentation. */
@@ -153,6 +155,7 @@ function stepExprs(t: TrainingStep, trained: readonly Parameter[], read: Lookup)
   const context: StepContext = {
     parameter: read,
     batch: (name) => gather(read(name), index),
+    index,
     data: read,
     step,
     random: (stream) => keyOf(seed, stream),

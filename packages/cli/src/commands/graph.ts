@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { type Cost, costOf, type Graph, graphId, operationsOf, printDot, printGraph, sizeOf, toHex, verifyGraph } from '@bitloom/graph'
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
 import { print, printJson } from '../output.ts'
-import { RECIPES, recipeJob } from '../recipes.ts'
+import { RECIPE_NAMES, readyByName } from '../recipes.ts'
 import { big, percent, table } from '../render.ts'
 
 export const command: Command = {
@@ -77,9 +77,9 @@ const costTable = (graph: Graph, cost: Cost): string =>
 async function graphOf(call: Call, what: string): Promise<Graph> {
   const slices = call.number('slices', { min: 1, max: 2 ** 20, whole: true })
   if (!what.endsWith('.graph')) {
-    if (!(what in RECIPES) && existsSync(what))
-      throw new RefusedError(`${what} is no .graph file.\nRecipes by name: ${Object.keys(RECIPES).join(', ')}`)
-    return (await recipeJob(what, { seed: 0, ...(slices === undefined ? {} : { slices }) })).graph
+    if (!RECIPE_NAMES.includes(what) && existsSync(what))
+      throw new RefusedError(`${what} is no .graph file.\nRecipes by name: ${RECIPE_NAMES.join(', ')}`)
+    return (await readyByName(what, { seed: 0, ...(slices === undefined ? {} : { slices }) })).prepared.job.graph
   }
   if (slices !== undefined) throw new UsageError('--slices is for recipes; a file holds one graph.')
   const verdict = verifyGraph(readGraph(what))

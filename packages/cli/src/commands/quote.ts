@@ -22,14 +22,14 @@ import { parseEther } from 'viem'
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
 import { count, print, printJson, stretch } from '../output.ts'
 import { gatherOffers, NETWORK_OPTIONS, networkOf, nobodyThere, visit } from '../reach.ts'
-import { recipeOf } from '../recipes.ts'
+import { chosen, flagsOf, makeReady, namesRecipe, recipeOf } from '../recipes.ts'
 import { big, dim, money, percent, short, table } from '../render.ts'
 import { type Listed, listOffers } from './offers.ts'
 
 export const command: Command = {
   name: 'quote',
   summary: 'what training costs and how surely a cheat is caught, before paying',
-  usage: 'RECIPE [--price BLT]',
+  usage: 'RECIPE|model.onnx|recipe.ts [--price BLT] [the recipe’s options]',
   options: {
     ...NETWORK_OPTIONS,
     seed: { type: 'string', value: 'N', help: 'seed of the task', default: '1' },
@@ -40,19 +40,22 @@ export const command: Command = {
     wait: { type: 'string', value: 'S', help: 'seconds to listen for offers at most', default: '3' },
     json: { type: 'boolean', help: 'for machines' },
   },
+  more: async (argv) => {
+    const name = argv.find((word, i) => namesRecipe(word) && argv[i - 1] !== '--data' && argv[i - 1] !== '--weights')
+    return name === undefined ? {} : flagsOf(await recipeOf(name))
+  },
   run: async (call) => {
     const [name, ...more] = call.args
     if (more.length > 0) throw new UsageError(`"${more[0]}" is one word too many.\nSee: bitloom quote --help`)
-    const recipe = recipeOf(name)
-    const slices = call.number('slices', { min: 1, max: 2 ** 20, whole: true })
-    const options = { seed: call.number('seed', { min: 0, whole: true })!, ...(slices === undefined ? {} : { slices }) }
-    const cut = recipe.cut(options)
+    const recipe = await recipeOf(name)
+    const choice = chosen(recipe, call)
+    const { cut } = choice
     const shape = {
       verifiers: call.number('verifiers', { min: 1, max: 16, whole: true })!,
       segments: call.number('segments', { min: 1, max: 255, whole: true })!,
     }
     const offersOf = call.text('price') === undefined ? () => askNetwork(call) : () => [assumed(call)]
-    const job = await recipe.job(options)
+    const { job } = (await makeReady(choice)).prepared
     const cost = costOf(job.graph)
     const listed = await offersOf()
     const ranked = rankedFor(listed, cost.peakBytes)
@@ -71,7 +74,7 @@ export const command: Command = {
     if (call.flag('json')) {
       printJson({
         recipe: name,
-        ...options,
+        seed: choice.seed,
         ...cut,
         ...cost,
         steps: job.steps,

@@ -2,6 +2,7 @@
 
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { wasm } from '@bitloom/engine'
 import type { Data, Graph } from '@bitloom/graph'
 import { writeSafetensors } from '@bitloom/model/safetensors'
 import { keyAddress, writeFileAtomic } from '@bitloom/node'
@@ -260,7 +261,7 @@ async function fetchState(call: Call, bitloom: Bitloom, task: Task, spec: Spec):
       throw new RefusedError(
         `No peer has the state ${task.state} any more.\nAsk the submitter or a verifier's operator for it, or wait longer with --wait 120.`,
       )
-    const paths = known ? writeArtefacts(out, known.recipe, known.job, state, task.state).paths : writeRaw(out, graph, state, task.state)
+    const paths = known ? writeArtefacts(out, known.ready, state, task.state, wasm).paths : writeRaw(out, graph, state, task.state)
     if (call.flag('json'))
       printJson({
         taskId: task.taskId,

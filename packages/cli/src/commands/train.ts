@@ -4,9 +4,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
-import { wasm } from '@bitloom/engine'
+import { type Backend, wasm } from '@bitloom/engine'
+import { chooseBackend } from '@bitloom/engine/choose'
 import type { Data } from '@bitloom/graph'
-import { toHex } from '@bitloom/graph'
+import { toBytes, toHex } from '@bitloom/graph'
 import type { Job } from '@bitloom/model'
 import { sparkline } from '@bitloom/model/curve'
 import { engineStepper, makeReceipt, type Progress, runTask, startNode, trainLocal, writeFileAtomic } from '@bitloom/node'
@@ -34,15 +35,15 @@ import { writeArtefacts } from '../artefacts.ts'
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
 import { HOME_OPTION, homeOf, networkPath, readNetwork } from '../home.ts'
 import { narrator } from '../narrate.ts'
-import { type Recipe, recipeOf } from '../recipes.ts'
-import { bar, big, bold, dim, green, money, openScreen, percent, seconds, short, table } from '../render.ts'
+import { chosen, flagsOf, type Judged, judge, makeReady, namesRecipe, type Ready, recipeOf } from '../recipes.ts'
+import { bar, big, bold, dim, green, money, openScreen, percent, seconds, short, table, yellow } from '../render.ts'
 import { figuresOf } from '../summary.ts'
 import { PASSWORD_OPTION, unlock } from '../unlock.ts'
 
 export const command: Command = {
   name: 'train',
-  summary: 'train a recipe on the network, or on this machine alone with --local',
-  usage: 'RECIPE [--local] [--budget BLT] [--assurance none|spot|full] [--yes]',
+  summary: 'train a recipe or a model.onnx on the network, or on this machine alone with --local',
+  usage: 'RECIPE|model.onnx|recipe.ts [--local] [the recipe’s options] [--budget BLT] [--assurance none|spot|full] [--yes]',
   options: {
     ...HOME_OPTION,
     network: { type: 'string', value: 'FILE', help: 'the network’s addresses (HOME/network.json)' },
@@ -55,24 +56,48 @@ export const command: Command = {
     offers: { type: 'string', value: 'N', help: 'wait for this many offers before choosing', default: '1' },
     wait: { type: 'string', value: 'SECONDS', help: 'and no longer than this', default: '15' },
     out: { type: 'string', value: 'DIR', help: 'where the model goes', default: 'out' },
+    backend: {
+      type: 'string',
+      value: 'NAME',
+      help: 'what computes here: wasm, native, or auto for the quicker that proves itself',
+      default: 'wasm',
+    },
+    threads: { type: 'string', value: 'N', help: 'threads of a step here; the bits are the same', default: '1' },
+    profile: { type: 'boolean', help: 'with --local: where a step’s time goes, kernel by kernel' },
     yes: { type: 'boolean', help: 'pay without asking' },
     ...PASSWORD_OPTION,
     json: { type: 'boolean', help: 'every event as a JSON line on stdout' },
     quiet: { type: 'boolean', help: 'say nothing on stderr' },
   },
+  more: async (argv) => {
+    const name = argv.find((word, i) => namesRecipe(word) && !STRINGS.has(argv[i - 1] ?? ''))
+    return name === undefined ? {} : flagsOf(await recipeOf(name))
+  },
   run: async (call) => {
-    const recipe = recipeOf(call.args[0])
-    const seed = call.number('seed', { min: 0, max: 2 ** 53, whole: true })!
-    const slices = call.number('slices', { min: 1, max: 10_000, whole: true })
-    const options = { seed, ...(slices === undefined ? {} : { slices }) }
-    const job = await recipe.job(options)
+    const [name, ...more] = call.args
+    const recipe = await recipeOf(name)
+    if (more.length > 0) throw new UsageError(`"${more[0]}" is one word too many.\nSee: bitloom train ${name} --help`)
     const emit = (type: string, values: object): void => {
       if (call.flag('json'))
         process.stdout.write(`${JSON.stringify({ type, ...values }, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}\n`)
     }
-    if (call.flag('local')) await local(call, recipe, job, emit)
-    else await onNetwork(call, recipe, job, recipe.cut(options), emit)
+    const choice = chosen(recipe, call)
+    const backend = await backendOf(call)
+    const ready = await makeReady(choice, backend)
+    if (call.flag('local')) await local(call, ready, backend, emit)
+    else await onNetwork(call, ready, backend, emit)
   },
+}
+
+/** Options of ours whose value could look like a recipe's name. */
+const STRINGS = new Set(['--out', '--home', '--network', '--data', '--weights'])
+
+async function backendOf(call: Call): Promise<Backend> {
+  const backend = call.text('backend')!
+  const threads = call.number('threads', { min: 1, max: 256, whole: true })!
+  if (backend !== 'wasm' && backend !== 'native' && backend !== 'auto')
+    throw new UsageError(`--backend ${backend}: choose wasm, native or auto`)
+  return backend === 'wasm' && threads === 1 ? wasm : (await chooseBackend({ backend, threads })).backend
 }
 
 type Emit = (type: string, values: object) => void
@@ -88,26 +113,84 @@ function progressLine(step: number, steps: number, losses: readonly number[], st
   return ` ${bar(step / steps)} ${String(step).padStart(String(steps).length)}/${steps}  loss ${loss === undefined ? '–' : loss.toFixed(4)} ${sparkline(losses.slice(-400), 20)}  ${dim(`${seconds(elapsed)}, ${seconds(left)} left`)}`
 }
 
-async function local(call: Call, recipe: Recipe, job: Job, emit: Emit): Promise<void> {
+/** "accuracy 93.2 %, loss 0.2410 on 997 held-out images". */
+function describe(judged: Judged | undefined): string {
+  if (!judged) return 'nothing was held back to judge it by'
+  const shown = Object.entries(judged.metrics).map(([name, x]) => `${name} ${bold(name === 'accuracy' ? percent(x, 2) : x.toPrecision(4))}`)
+  return `${shown.join(', ')} on ${judged.examples} ${judged.what}`
+}
+
+/** What a run is, before it starts. */
+const headline = ({ recipe, prepared }: Ready): string => [`${bold(recipe.name)}  ${recipe.title}`, ...prepared.about.map(dim)].join('\n')
+
+const PROFILED_STEPS = 5
+const SHOWN_KERNELS = 12
+
+/** Where the time of a step goes: the best of a few steps, kernels of one name together. */
+function showProfile(line: (text: string) => void, backend: Backend, job: Job, state: readonly Data[]): void {
+  const program = backend.compile(job.graph)
+  try {
+    for (const [slot, data] of [...state, ...job.data].entries()) program.write(slot, toBytes(data))
+    const runs = Array.from({ length: PROFILED_STEPS }, () => program.profile())
+    const best = runs.reduce((a, b) => (a.reduce((n, k) => n + k.ms, 0) <= b.reduce((n, k) => n + k.ms, 0) ? a : b))
+    const total = best.reduce((n, k) => n + k.ms, 0)
+    const byName = new Map<string, { ms: number; count: number }>()
+    for (const { name, ms } of best) {
+      const was = byName.get(name) ?? { ms: 0, count: 0 }
+      byName.set(name, { ms: was.ms + ms, count: was.count + 1 })
+    }
+    const rows = [...byName].sort((a, b) => b[1].ms - a[1].ms).slice(0, SHOWN_KERNELS)
+    line(`${bold('profile')}  ${total.toFixed(1)} ms a step in ${best.length} kernels, ${big(program.peakBytes, 'B')} of memory`)
+    line(
+      table(
+        ['kernel', '>runs', '>ms', '>share'],
+        rows.map(([name, k]) => [name, String(k.count), k.ms.toFixed(2), percent(k.ms / total)]),
+      ),
+    )
+  } finally {
+    program.close()
+  }
+}
+
+async function local(call: Call, ready: Ready, backend: Backend, emit: Emit): Promise<void> {
+  const { prepared } = ready
+  const { job } = prepared
   const screen = screenFor(call)
-  screen.line(`${bold(job.name)}  ${recipe.title}\n${dim(`${job.steps} steps here, alone; ${recipe.epochs(job).toFixed(1)} epochs`)}`)
+  screen.line(`${headline(ready)}\n${dim(`${job.steps} steps here, alone, on ${backend.name}; ${prepared.epochs.toFixed(1)} epochs`)}`)
   const losses: number[] = []
   const started = performance.now()
-  const run = await trainLocal(job, engineStepper(wasm, job.graph), (step, loss) => {
+  let drawn = 0
+  const stepper = engineStepper(backend, job.graph)
+  const run = await trainLocal(job, stepper, (step, loss) => {
     losses.push(loss)
-    if (step % 64 === 0 || step === job.steps) {
+    if (step % 64 === 0 || step === job.steps || performance.now() - drawn > 500) {
+      drawn = performance.now()
       screen.status(progressLine(step, job.steps, losses, started))
       emit('progress', { step, steps: job.steps, loss })
     }
   })
   screen.done()
-  const judged = recipe.judge(job, run.state)
-  const { paths } = writeArtefacts(call.text('out')!, recipe, job, run.state, run.root)
-  screen.line(
-    `${green('✓')} ${job.steps} steps in ${seconds(run.wallMs)}; accuracy ${bold(percent(judged.accuracy, 2))} on ${judged.examples} held-out examples, loss ${judged.loss.toFixed(4)}`,
-  )
+  if (call.flag('profile')) showProfile(screen.line, backend, job, run.state)
+  const judged = judge(prepared, run.state, backend)
+  const { paths } = writeArtefacts(call.text('out')!, ready, run.state, run.root, backend, judged)
+  screen.line(`${green('✓')} ${job.steps} steps in ${seconds(run.wallMs)}; ${describe(judged)}`)
+  warnOfNan(screen.line, run.state[job.lossSlot]!)
   if (!call.flag('json')) process.stdout.write(`root ${run.root}\n${paths.join('\n')}\n`)
-  emit('result', { root: run.root, steps: job.steps, ...judged, wallMs: run.wallMs, trainCpuMs: run.readings.train.cpuMs, files: paths })
+  emit('result', {
+    root: run.root,
+    steps: job.steps,
+    ...judged?.metrics,
+    examples: judged?.examples ?? 0,
+    wallMs: run.wallMs,
+    trainCpuMs: run.readings.train.cpuMs,
+    files: paths,
+  })
+}
+
+/** A run that fell apart says so, with the step, instead of leaving it to be found in a curve. */
+function warnOfNan(line: (text: string) => void, loss: ArrayLike<number>): void {
+  const at = Array.prototype.findIndex.call(loss, (x: number) => !Number.isFinite(x))
+  if (at >= 0) line(`${yellow('!')} the loss is ${loss[at]} from step ${at + 1} on: try a smaller --lr, or gradient clipping`)
 }
 
 /** Waits until enough offers are in, or time is up. */
@@ -120,7 +203,9 @@ async function gatherOffers(current: () => SignedOffer[], enough: number, waitSe
   }
 }
 
-async function onNetwork(call: Call, recipe: Recipe, job: Job, cut: ReturnType<Recipe['cut']>, emit: Emit): Promise<void> {
+async function onNetwork(call: Call, ready: Ready, backend: Backend, emit: Emit): Promise<void> {
+  const { cut, prepared } = ready
+  const { job } = prepared
   const home = homeOf(call.text('home'))
   const network = readNetwork(call.text('network') ?? networkPath(home))
   const assurance = call.text('assurance') as Assurance
@@ -161,7 +246,7 @@ async function onNetwork(call: Call, recipe: Recipe, job: Job, cut: ReturnType<R
       )
     const quote = quoteFor(spec, job.graph, offers[0]!.offer, (await getRecord(bitloom, offers[0]!.offer.solver)).streak)
     emit('quote', { spec, quote, offers: offers.map((o) => o.offer) })
-    await showQuote(screen.line, bitloom, recipe, job, spec, quote, offers)
+    await showQuote(screen.line, bitloom, ready, spec, quote, offers)
     await mayPay(call, bitloom, account, quote.escrowWei)
 
     const losses: number[] = []
@@ -199,8 +284,8 @@ async function onNetwork(call: Call, recipe: Recipe, job: Job, cut: ReturnType<R
     const outcome = await runTask(node, { job, spec, offers, report, ...(budget === undefined ? {} : { budgetWei: parseEther(budget) }) })
     screen.done()
     await finish(call, {
-      recipe,
-      job,
+      ready,
+      backend,
       spec,
       node,
       outcome,
@@ -223,16 +308,15 @@ async function onNetwork(call: Call, recipe: Recipe, job: Job, cut: ReturnType<R
 async function showQuote(
   line: (text: string) => void,
   bitloom: Bitloom,
-  recipe: Recipe,
-  job: Job,
+  ready: Ready,
   spec: Spec,
   quote: ReturnType<typeof quoteFor>,
   offers: readonly SignedOffer[],
 ): Promise<void> {
-  line(`${bold(job.name)}  ${recipe.title}`)
+  line(headline(ready))
   line(
     dim(
-      `${quote.steps} steps (${recipe.epochs(job).toFixed(1)} epochs) = ${spec.slices} slices × ${spec.checkpointsPerSlice} segments × ${spec.stepsPerCheckpoint} steps; graph ${short(spec.graphId)}, ${spec.exprs} exprs`,
+      `${quote.steps} steps (${ready.prepared.epochs.toFixed(1)} epochs) = ${spec.slices} slices × ${spec.checkpointsPerSlice} segments × ${spec.stepsPerCheckpoint} steps; graph ${short(spec.graphId)}, ${spec.exprs} exprs`,
     ),
   )
   const records = await Promise.all(offers.map(({ offer }) => getRecord(bitloom, offer.solver)))
@@ -297,8 +381,8 @@ async function mayPay(call: Call, bitloom: Bitloom, account: LocalAccount, escro
 }
 
 type Finish = {
-  readonly recipe: Recipe
-  readonly job: Job
+  readonly ready: Ready
+  readonly backend: Backend
   readonly spec: Spec
   readonly node: Awaited<ReturnType<typeof startNode>>
   readonly outcome: Awaited<ReturnType<typeof runTask>>
@@ -310,11 +394,12 @@ type Finish = {
 }
 
 async function finish(call: Call, f: Finish): Promise<void> {
-  const { recipe, job, spec, node, outcome, offers, emit, line } = f
+  const { ready, backend, spec, node, outcome, offers, emit, line } = f
+  const { job } = ready.prepared
   const { bitloom, me, meter } = node.services
   const out = call.text('out')!
-  const judged = recipe.judge(job, outcome.state as Data[])
-  const artefacts = writeArtefacts(out, recipe, job, outcome.state as Data[], outcome.stateRoot)
+  const judged = judge(ready.prepared, outcome.state as Data[], backend)
+  const artefacts = writeArtefacts(out, ready, outcome.state as Data[], outcome.stateRoot, backend, judged)
   const receipt = await makeReceipt(bitloom, {
     taskId: outcome.taskId,
     spec,
@@ -335,15 +420,14 @@ async function finish(call: Call, f: Finish): Promise<void> {
   }
   const [figures, ledger] = await Promise.all([figuresOf(bitloom, outcome.events, bondOf), readLedger(bitloom)])
   const paths = [...artefacts.paths, receiptPath]
-  line(
-    `${green('✓')} ${bold(`accuracy ${percent(judged.accuracy, 2)}`)} on ${judged.examples} held-out examples; paid ${money(figures.solversWei + figures.verifiersWei)}; ${seconds(f.wallMs)}`,
-  )
+  line(`${green('✓')} ${describe(judged)}; paid ${money(figures.solversWei + figures.verifiersWei)}; ${seconds(f.wallMs)}`)
   if (!call.flag('json')) process.stdout.write(`root ${outcome.stateRoot}\n${paths.join('\n')}\n`)
   emit('result', {
     root: outcome.stateRoot,
     taskId: outcome.taskId,
     steps: stepsOf(spec),
-    ...judged,
+    ...judged?.metrics,
+    examples: judged?.examples ?? 0,
     ...figures,
     disputeSeconds: f.disputeMs / 1000,
     conservationWei: ledger.differenceWei,

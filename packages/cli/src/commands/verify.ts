@@ -7,8 +7,9 @@ import { wasm } from '@bitloom/engine'
 import { graphId, toHex } from '@bitloom/graph'
 import { readSafetensors } from '@bitloom/model/safetensors'
 import { type Check, checkReceipt, engineStepper, type Receipt, trainLocal } from '@bitloom/node'
+import type { RecipeFile } from '../artefacts.ts'
 import { type Call, type Command, EXIT, RefusedError, UsageError } from '../command.ts'
-import { RECIPES } from '../recipes.ts'
+import { type Choice, choiceOf, makeReady, RECIPE_NAMES, recipeOf } from '../recipes.ts'
 import { bar, bold, dim, green, openScreen, red, table } from '../render.ts'
 
 export const command: Command = {
@@ -16,8 +17,8 @@ export const command: Command = {
   summary: 'check a receipt and the weights that came with it, offline',
   usage: 'receipt.json [model.safetensors] [--rerun]',
   options: {
-    rerun: { type: 'boolean', help: 'train it all again here and compare the final root (recipes only)' },
-    seed: { type: 'string', value: 'N', help: 'the seed of the run, for --rerun', default: '1' },
+    rerun: { type: 'boolean', help: 'train it all again here and compare the final root, by the recipe.json beside the receipt' },
+    seed: { type: 'string', value: 'N', help: 'the seed of the run, for --rerun without a recipe.json', default: '1' },
     json: { type: 'boolean', help: 'for machines' },
   },
   run: verify,
@@ -44,7 +45,7 @@ async function verify(call: Call): Promise<number> {
     if (!(name in files) && existsSync(path)) files[name] = readFile(path)
   }
   const checks: Check[] = checkReceipt(receipt, weights, files)
-  if (call.flag('rerun') && checks.every((c) => c.ok)) checks.push(await rerun(call, receipt as Receipt))
+  if (call.flag('rerun') && checks.every((c) => c.ok)) checks.push(await rerun(call, receipt as Receipt, dirname(receiptPath)))
   const ok = checks.length > 0 && checks.every((c) => c.ok)
   if (call.flag('json')) process.stdout.write(`${JSON.stringify({ ok, checks })}\n`)
   else {
@@ -79,11 +80,10 @@ function readJson(path: string): unknown {
 }
 
 /** Runs the recipe again from its seed; the spec's initial state and graph say whether it is the same job. */
-async function rerun(call: Call, receipt: Receipt): Promise<Check> {
+async function rerun(call: Call, receipt: Receipt, directory: string): Promise<Check> {
   const seed = call.number('seed', { min: 0, max: 2 ** 53, whole: true })!
-  const slices = receipt.slices.length
-  for (const recipe of Object.values(RECIPES)) {
-    const job = await recipe.job({ seed, slices })
+  for (const choice of await candidates(directory, seed, receipt.slices.length)) {
+    const { job } = (await makeReady(choice)).prepared
     if (toHex(graphId(job.graph)) !== receipt.spec.graphId || toHex(stateRoot(job.state)) !== receipt.spec.initialState) continue
     const screen = openScreen()
     const run = await trainLocal(job, engineStepper(wasm, job.graph), (done) =>
@@ -92,5 +92,21 @@ async function rerun(call: Call, receipt: Receipt): Promise<Check> {
     screen.done()
     return { what: 'rerun', ok: run.root === receipt.final.stateRoot, detail: `${job.steps} steps computed again here end in ${run.root}` }
   }
-  return { what: 'rerun', ok: false, detail: `no recipe with seed ${seed} makes this graph and initial state; give the run's --seed` }
+  return {
+    what: 'rerun',
+    ok: false,
+    detail: `no recipe with seed ${seed} makes this graph and initial state; put the run's recipe.json beside the receipt, or give its --seed`,
+  }
+}
+
+/** What the run may have been: what recipe.json says, or each recipe with its own settings. */
+async function candidates(directory: string, seed: number, slices: number): Promise<Choice[]> {
+  const path = join(directory, 'recipe.json')
+  if (existsSync(path)) {
+    const file = readJson(path) as RecipeFile
+    const recipe = await recipeOf(file.file ?? file.recipe)
+    return [{ ...choiceOf(recipe, file.settings, file.seed), settings: file.settings, cut: file.cut }]
+  }
+  const recipes = await Promise.all(RECIPE_NAMES.map(recipeOf))
+  return recipes.filter((r) => r.alone).map((r) => choiceOf(r, {}, seed, { slices }))
 }
