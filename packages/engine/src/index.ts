@@ -1,7 +1,10 @@
 // How a graph gets fast, with the same bits.
 export * from './backend.ts'
 export { type SelfTest, selfTest } from './conform.ts'
+export { type DebugLevel, debugLevel, kernelText, observed } from './debug.ts'
 export { ArenaError } from './plan.ts'
+export { costOfKernel, type KernelCost, type Profile, ProfileError, type ProfileRow, profileTable } from './profile.ts'
+export { copyRate, measureRoofline, type Roofline } from './roofline.ts'
 export { planOf, type StepPlan, type WasmOptions, wasm, wasmWith } from './wasm/run.ts'
 export { chunkHashes, fastTensorRoot } from './wasm/sha256.ts'
 export { startThreads, stopThreads, ThreadError } from './wasm/threads.ts'
