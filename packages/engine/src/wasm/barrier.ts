@@ -1,7 +1,7 @@
 // Threads in WebAssembly: the barrier that all meet at, a step as calls with waits between, and the loop in which a helping thread serves.
 // All of it is generated code over words in the shared memory, so a step of hundreds of kernels never goes through JavaScript.
 import type { Turn } from '../phases.ts'
-import type { ModuleBuilder } from './assemble.ts'
+import type { FunctionBuilder, ModuleBuilder } from './assemble.ts'
 
 /** Words of the control block, as i32 indices: each that threads fight for on a cache line of its own. */
 export const CONTROL = {
@@ -37,7 +37,7 @@ export interface Threading {
   readonly tick: number
 }
 
-/** What a program's module exports for its threads. */
+/** What the module of a program of several threads exports for them. */
 export interface StepExports {
   /** Runs a step (or a timed one) as the first of `threads` threads, telling the others. */
   readonly lead: (order: number, threads: number) => void
@@ -45,11 +45,33 @@ export interface StepExports {
   readonly serve: (thread: number, threads: number) => void
 }
 
+/** A work's function and the addresses it takes. */
+export interface Callee {
+  readonly index: number
+  readonly units: number
+  readonly pointers: readonly number[]
+}
+
+const pushPointers = (f: FunctionBuilder, { pointers, index }: Callee): void => {
+  for (const pointer of pointers) f.i32(pointer)
+  f.call(index)
+}
+
+/** Adds `alone`, a step by one thread: every call with all its pieces, in order. */
+export const emitAlone = (module: ModuleBuilder, calls: readonly Callee[]): void => {
+  module.func('alone', { params: [], results: [] }, (f) => {
+    for (const call of calls) {
+      f.i32(0).i32(call.units)
+      pushPointers(f, call)
+    }
+  })
+}
+
 /** Adds `lead` and `serve`, which make `calls[turn]` of every turn. */
 export const emitThreading = (
   module: ModuleBuilder,
   turns: readonly Turn[],
-  calls: readonly { readonly index: number; readonly pointers: readonly number[] }[],
+  calls: readonly Callee[],
   { control, late, tick }: Threading,
 ): void => {
   const word = (name: keyof typeof CONTROL): number => control + 4 * CONTROL[name]
@@ -121,10 +143,7 @@ export const emitThreading = (
         const [from, to] = [f.local('i32'), f.local('i32')]
         const meet = (): void => void f.get(threads).call(barrier)
         turns.forEach((turn, at) => {
-          const call = (): void => {
-            for (const pointer of calls[at].pointers) f.i32(pointer)
-            f.call(calls[at].index)
-          }
+          const call = (): void => pushPointers(f, calls[at])
           if (turn.wait && !timed) meet()
           if (turn.cut.along === 'whole')
             f.get(thread)
@@ -157,7 +176,7 @@ export const emitThreading = (
     )
   const plain = step('step', false)
   const timed = step('timed', true)
-  const run = (f: Parameters<Parameters<ModuleBuilder['func']>[2]>[0], order: () => void, thread: () => void, threads: number): void => {
+  const run = (f: FunctionBuilder, order: () => void, thread: () => void, threads: number): void => {
     order()
     f.i32(ORDER.timed).op('i32.eq')
     f.if(

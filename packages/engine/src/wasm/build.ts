@@ -4,7 +4,7 @@ import { turnsOf } from '../phases.ts'
 import { checkArena, type Plan } from '../plan.ts'
 import { cutOf } from '../split.ts'
 import { ModuleBuilder } from './assemble.ts'
-import { CONTROL_BYTES, emitThreading, type StepExports } from './barrier.ts'
+import { CONTROL_BYTES, emitAlone, emitThreading, type StepExports } from './barrier.ts'
 import { emitDot } from './dot.ts'
 import { emitNest } from './emit.ts'
 import { gemmModule, gemmWorkBytes } from './gemm.ts'
@@ -23,6 +23,8 @@ export interface Built {
   readonly memory: Memory
   /** For each kernel its works' functions, of pieces [from, to). */
   readonly pieces: readonly (readonly { readonly run: (from: number, to: number) => void; readonly units: number }[])[]
+  /** Runs all kernels: in a program of one thread. */
+  readonly alone: () => void
   /** One a kernel, in the order given: the whole of it, by the calling thread. */
   readonly run: readonly (() => void)[]
   /** Bytes used, from 0. */
@@ -136,7 +138,8 @@ export const assemble = (kernels: readonly Kernel[], plan: Plan, { buffers, thre
       return { index, name, units: cut.units, pointers: [] }
     }),
   )
-  if (waiting !== undefined) emitThreading(module, turnsOf(kernels, plan, buffers, small), calls.flat(), waiting)
+  if (waiting === undefined) emitAlone(module, calls.flat())
+  else emitThreading(module, turnsOf(kernels, plan, buffers, small), calls.flat(), waiting)
   checkArena(end, plan.slotBytes)
   return { module, calls, pool, fetched, control, workspace, end }
 }
@@ -181,6 +184,7 @@ export const build = (kernels: readonly Kernel[], plan: Plan, options: BuildOpti
   return {
     memory,
     pieces,
+    alone: made.alone as () => void,
     run,
     bytes: end,
     text: () => module.text(),

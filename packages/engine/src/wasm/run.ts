@@ -95,17 +95,18 @@ const compile = (graph: Graph, options: WasmOptions & CompileOptions): Program =
   const tick = (kernel: number): void => void (done[kernel] = performance.now())
   const readers = new Map<number, RowReader>()
   const fetch = (gather: Gather): void => fetchRows(graph, gather, readers.get(gather.x), view)
-  const { memory, run, bytes, text, team } = build(kernels, plan, { ...options, buffers, tick, fetch })
+  const { memory, alone, run, bytes, text, team } = build(kernels, plan, { ...options, buffers, tick, fetch })
   const view = (buffer: number, length: number): Uint8Array => new Uint8Array(memory.buffer, plan.addresses[buffer], length)
   let closed = false
   const step = (order: number): void => {
     if (closed) throw new ClosedError()
     if (team !== undefined) team.step(order)
+    else if (order === ORDER.step) alone()
     else
-      for (let i = 0; i < run.length; i++) {
-        run[i]()
-        if (order === ORDER.timed) tick(i)
-      }
+      run.forEach((kernel, i) => {
+        kernel()
+        tick(i)
+      })
   }
   const program: Program = {
     graph,
