@@ -236,9 +236,8 @@ const dots = (m: number, k: number, n: number): Suite => {
   }
 }
 
-/** 10^9 operations a second of a 512³ product, packing and call included: the best of 25. */
-export const productGflops = (backend: Backend): number => {
-  const n = 512
+/** 10^9 operations a second of an n³ product, packing and call included: the best of 25. */
+export const productGflops = (backend: Backend, n = 512): number => {
   const product = expr('dot', [input(0, 'f32', [n, n]), input(1, 'f32', [n, n])])
   const { graph, slots } = stepOf({ exprs: [product], data: [ordinary(n * n, 20), ordinary(n * n, 21)] })
   const program = backend.compile(graph)

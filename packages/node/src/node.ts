@@ -72,7 +72,7 @@ const TIDY_EVERY_SECONDS = 3600
 
 /** Starts a node. It runs until `stop`. */
 export async function startNode(options: NodeOptions): Promise<BitloomNode> {
-  const operationsPerSecond = options.roles.length > 0 ? proveBackend(wasm) : 0n
+  const operationsPerSecond = options.roles.length > 0 ? proveBackend(options.backend ?? wasm) : 0n
   const counting = countingLog(options.log)
   const services = await openServices({ ...options, log: counting.log, dir: join(options.dir) })
   const { bitloom, store, log, peers } = services

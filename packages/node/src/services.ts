@@ -28,6 +28,8 @@ export type ServiceOptions = {
   readonly peerPort?: number
   readonly blobPort?: number
   readonly quotaBytes?: number
+  /** What trains and checks; WebAssembly on one thread by default. */
+  readonly backend?: Backend
   readonly log: Log
 }
 
@@ -101,7 +103,7 @@ export async function openServices(options: ServiceOptions): Promise<Services> {
       peers,
       contact: { peer: address, http: server.url },
       meter,
-      backend: wasm,
+      backend: options.backend ?? wasm,
       log,
       fetch: async (root, bytes, urls) => {
         const verdict = await fetchBlob({ root, bytes, urls, store: blobs })

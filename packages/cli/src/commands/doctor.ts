@@ -2,6 +2,7 @@
 
 import { existsSync } from 'node:fs'
 import { totalmem } from 'node:os'
+import { checkBackend } from '../backend.ts'
 import {
   checkAnvil,
   checkEngine,
@@ -65,6 +66,7 @@ async function* examine(call: Call, port: number, waitMs: number): AsyncGenerato
   yield judgeNode(process.version)
   yield checkSimd()
   yield checkEngine()
+  yield await checkBackend()
   yield judgeMemory(totalmem())
   yield* checkHome(home)
   yield checkKey(home)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { type CheatPlan, keyAddress, type NodeOptions, openStore, type RoleName, startNode } from '@bitloom/node'
 import { connect, deposit, freeOf, getRecord, lockedOf, seatPriceWei, takeSeats, tokensOf } from '@bitloom/sdk'
 import { parseEther } from 'viem'
+import { backendOf, backendOptions } from '../backend.ts'
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
 import { HOME_OPTION, homeOf, keyPath, networkPath, readNetwork } from '../home.ts'
 import { big, dim, money, table } from '../render.ts'
@@ -22,6 +23,7 @@ export const command: Command = {
     price: { type: 'string', value: 'BLT', help: 'a solver’s price of 10^12 operations', default: '100' },
     capacity: { type: 'string', value: 'N', help: 'tasks at a time', default: '1' },
     memory: { type: 'string', value: 'MB', help: 'memory a task may use', default: '2048' },
+    ...backendOptions({ backend: 'auto' }),
     deposit: { type: 'string', value: 'BLT', help: 'bring this much into the stake first, where less is there' },
     seats: { type: 'string', value: 'N', help: 'a verifier’s seats, taken at the first start', default: '1' },
     host: { type: 'string', value: 'ADDRESS', help: 'listen here; the default is this computer only', default: '127.0.0.1' },
@@ -65,6 +67,8 @@ async function start(call: Call): Promise<number> {
           .join(' ')}\n`,
       )
   }
+  const { backend, reason } = await backendOf(call)
+  log('backend', { name: backend.name, reason })
   const memory = call.number('memory', { min: 1, max: 4096, whole: true })!
   const seats = call.number('seats', { min: 0, max: 64, whole: true })!
   const cheatSlice = call.number('cheat', { min: 0, whole: true })
@@ -100,6 +104,7 @@ async function start(call: Call): Promise<number> {
     log,
     roles,
     memoryBytes: memory * 2 ** 20,
+    backend,
     ...(cheat ? { cheat } : {}),
     ...(roles.includes('solver')
       ? {

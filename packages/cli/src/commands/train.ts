@@ -4,11 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
-import { type Backend, wasm } from '@bitloom/engine'
-import { chooseBackend } from '@bitloom/engine/choose'
+import type { Backend } from '@bitloom/engine'
 import type { Data } from '@bitloom/graph'
-import { toBytes, toHex } from '@bitloom/graph'
-import type { Job } from '@bitloom/model'
+import { toHex } from '@bitloom/graph'
 import { sparkline } from '@bitloom/model/curve'
 import { engineStepper, makeReceipt, type Progress, runTask, startNode, trainLocal, writeFileAtomic } from '@bitloom/node'
 import {
@@ -32,9 +30,11 @@ import {
 } from '@bitloom/sdk'
 import { type LocalAccount, parseEther } from 'viem'
 import { writeArtefacts } from '../artefacts.ts'
+import { backendOf, backendOptions } from '../backend.ts'
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
 import { HOME_OPTION, homeOf, networkPath, readNetwork } from '../home.ts'
 import { narrator } from '../narrate.ts'
+import { profileReport } from '../profile.ts'
 import { chosen, flagsOf, type Judged, judge, makeReady, namesRecipe, type Ready, recipeOf } from '../recipes.ts'
 import { bar, big, bold, dim, green, money, openScreen, percent, seconds, short, table, yellow } from '../render.ts'
 import { figuresOf } from '../summary.ts'
@@ -56,13 +56,7 @@ export const command: Command = {
     offers: { type: 'string', value: 'N', help: 'wait for this many offers before choosing', default: '1' },
     wait: { type: 'string', value: 'SECONDS', help: 'and no longer than this', default: '15' },
     out: { type: 'string', value: 'DIR', help: 'where the model goes', default: 'out' },
-    backend: {
-      type: 'string',
-      value: 'NAME',
-      help: 'what computes here: wasm, native, or auto for the quicker that proves itself',
-      default: 'wasm',
-    },
-    threads: { type: 'string', value: 'N', help: 'threads of a step here; the bits are the same', default: '1' },
+    ...backendOptions({ backend: 'wasm' }),
     profile: { type: 'boolean', help: 'with --local: where a step’s time goes, kernel by kernel' },
     yes: { type: 'boolean', help: 'pay without asking' },
     ...PASSWORD_OPTION,
@@ -82,7 +76,7 @@ export const command: Command = {
         process.stdout.write(`${JSON.stringify({ type, ...values }, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}\n`)
     }
     const choice = chosen(recipe, call)
-    const backend = await backendOf(call)
+    const { backend } = await backendOf(call)
     const ready = await makeReady(choice, backend)
     if (call.flag('local')) await local(call, ready, backend, emit)
     else await onNetwork(call, ready, backend, emit)
@@ -91,14 +85,6 @@ export const command: Command = {
 
 /** Options of ours whose value could look like a recipe's name. */
 const STRINGS = new Set(['--out', '--home', '--network', '--data', '--weights'])
-
-async function backendOf(call: Call): Promise<Backend> {
-  const backend = call.text('backend')!
-  const threads = call.number('threads', { min: 1, max: 256, whole: true })!
-  if (backend !== 'wasm' && backend !== 'native' && backend !== 'auto')
-    throw new UsageError(`--backend ${backend}: choose wasm, native or auto`)
-  return backend === 'wasm' && threads === 1 ? wasm : (await chooseBackend({ backend, threads })).backend
-}
 
 type Emit = (type: string, values: object) => void
 
@@ -123,35 +109,6 @@ function describe(judged: Judged | undefined): string {
 /** What a run is, before it starts. */
 const headline = ({ recipe, prepared }: Ready): string => [`${bold(recipe.name)}  ${recipe.title}`, ...prepared.about.map(dim)].join('\n')
 
-const PROFILED_STEPS = 5
-const SHOWN_KERNELS = 12
-
-/** Where the time of a step goes: the best of a few steps, kernels of one name together. */
-function showProfile(line: (text: string) => void, backend: Backend, job: Job, state: readonly Data[]): void {
-  const program = backend.compile(job.graph)
-  try {
-    for (const [slot, data] of [...state, ...job.data].entries()) program.write(slot, toBytes(data))
-    const runs = Array.from({ length: PROFILED_STEPS }, () => program.profile())
-    const best = runs.reduce((a, b) => (a.reduce((n, k) => n + k.ms, 0) <= b.reduce((n, k) => n + k.ms, 0) ? a : b))
-    const total = best.reduce((n, k) => n + k.ms, 0)
-    const byName = new Map<string, { ms: number; count: number }>()
-    for (const { name, ms } of best) {
-      const was = byName.get(name) ?? { ms: 0, count: 0 }
-      byName.set(name, { ms: was.ms + ms, count: was.count + 1 })
-    }
-    const rows = [...byName].sort((a, b) => b[1].ms - a[1].ms).slice(0, SHOWN_KERNELS)
-    line(`${bold('profile')}  ${total.toFixed(1)} ms a step in ${best.length} kernels, ${big(program.peakBytes, 'B')} of memory`)
-    line(
-      table(
-        ['kernel', '>runs', '>ms', '>share'],
-        rows.map(([name, k]) => [name, String(k.count), k.ms.toFixed(2), percent(k.ms / total)]),
-      ),
-    )
-  } finally {
-    program.close()
-  }
-}
-
 async function local(call: Call, ready: Ready, backend: Backend, emit: Emit): Promise<void> {
   const { prepared } = ready
   const { job } = prepared
@@ -170,7 +127,11 @@ async function local(call: Call, ready: Ready, backend: Backend, emit: Emit): Pr
     }
   })
   screen.done()
-  if (call.flag('profile')) showProfile(screen.line, backend, job, run.state)
+  if (call.flag('profile')) {
+    const { text, json } = profileReport(job, backend)
+    screen.line(text)
+    emit('profile', json)
+  }
   const judged = judge(prepared, run.state, backend)
   const { paths } = writeArtefacts(call.text('out')!, ready, run.state, run.root, backend, judged)
   screen.line(`${green('✓')} ${job.steps} steps in ${seconds(run.wallMs)}; ${describe(judged)}`)

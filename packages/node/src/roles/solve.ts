@@ -160,7 +160,7 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
     })
     if (hazard !== undefined) return hazard
     try {
-      backend.compile(graph)
+      backend.compile(graph).close()
       return undefined
     } catch (error) {
       return `the engine cannot run it: ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`
