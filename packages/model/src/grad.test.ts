@@ -322,3 +322,27 @@ test('a linear layer is three products, none of a copied weight', () => {
   assert.deepEqual([dx.op, dx.inputs[1].op], ['dot', 'input'])
   assert.deepEqual([dw.op, dw.inputs[0].op, dw.inputs[1].op], ['dot', 'permute', 'input'])
 })
+
+test('gradients of slices that lie side by side are set side by side, whatever their order; others are added', () => {
+  const x = input(0, 'f32', [6, 2])
+  const parts = [t.slice(x, 0, 4, 6), t.slice(x, 0, 0, 1), t.slice(x, 0, 1, 4)]
+  const loss = (pieces: readonly Expr[]): Expr => pieces.map((p, i) => t.sum(t.mul(t.mul(p, p), i + 1))).reduce((a, b) => t.add(a, b))
+  const all = [values([6, 2], 1)]
+  const by = (i: number, factor: number): number => 2 * factor * all[0][i]
+  const [whole] = gradients(loss(parts), [x])
+  assert.equal(whole.op, 'concat')
+  assert.deepEqual(
+    [...evaluate(whole, all)],
+    [...all[0].keys()].map((i) => by(i, i < 2 ? 2 : i < 8 ? 3 : 1)),
+  )
+  const [overlapping] = gradients(loss([...parts, t.slice(x, 0, 0, 2)]), [x])
+  assert.deepEqual(
+    [...evaluate(overlapping, all)],
+    [...all[0].keys()].map((i) => by(i, i < 2 ? 6 : i < 4 ? 7 : i < 8 ? 3 : 1)),
+  )
+  const [gap] = gradients(loss(parts.slice(0, 2)), [x])
+  assert.deepEqual(
+    [...evaluate(gap, all)],
+    [...all[0].keys()].map((i) => by(i, i < 2 ? 2 : i < 8 ? 0 : 1)),
+  )
+})

@@ -6,6 +6,7 @@ import {
   add,
   argmax,
   broadcastTo,
+  concat,
   div,
   eq,
   flip,
@@ -170,22 +171,54 @@ export function gradients(loss: Expr, targets: readonly Expr[]): Expr[] {
   vertices.forEach((v, i) => {
     reaches[i] = v.e.dtype === 'f32' && (wanted.has(i) || v.operands.some((k) => reaches[k]))
   })
-  const flow = new Array<Expr | undefined>(vertices.length)
-  flow[at.get(loss)!] = full(loss.shape, 1)
+  const flow = new Array<Expr[] | undefined>(vertices.length)
+  flow[at.get(loss)!] = [full(loss.shape, 1)]
   for (let i = vertices.length - 1; i >= 0; i--) {
-    const dy = flow[i]
     const { e, operands, mark } = vertices[i]
-    if (!dy || !operands.some((k) => reaches[k])) continue
+    const parts = flow[i]
+    if (!parts || !operands.some((k) => reaches[k])) continue
+    const dy = together(parts)
     const rule = RULES[e.op]
     if (!mark && typeof rule !== 'function') continue
-    const parts = mark ? mark.rule(dy) : (rule as Rule)(e, dy)
+    const given = mark ? mark.rule(dy) : (rule as Rule)(e, dy)
     operands.forEach((k, n) => {
-      const part = parts[n]
-      if (!part || !reaches[k]) return
-      flow[k] = flow[k] ? add(flow[k], part) : part
+      const part = given[n]
+      if (part && reaches[k]) flow[k] = [...(flow[k] ?? []), part]
     })
   }
-  return targets.map((t) => flow[at.get(t)!] ?? full(t.shape, 0))
+  return targets.map((t) => {
+    const parts = flow[at.get(t)!]
+    return parts ? together(parts) : full(t.shape, 0)
+  })
+}
+
+/** Contributions added up, first to last. Those of slices that lie side by side are set side by side instead: a sum of padded pieces would read all for each. */
+function together(parts: readonly Expr[]): Expr {
+  return (parts.length > 1 ? sideBySide(parts) : undefined) ?? parts.reduce((a, b) => add(a, b))
+}
+
+/** Zero-padded pieces of one axis that fill it without overlap, as a concat. */
+function sideBySide(parts: readonly Expr[]): Expr | undefined {
+  const pieces = parts.map((p) => {
+    if (p.op !== 'pad' || p.attrs[3 * p.shape.length] !== 0) return undefined
+    const [inner] = p.inputs
+    const axes = p.shape.flatMap((d, axis) => (d === inner.shape[axis] ? [] : [axis]))
+    const interior = p.attrs.slice(2 * p.shape.length, 3 * p.shape.length).some((i) => i > 0)
+    return axes.length === 1 && !interior ? { inner, axis: axes[0], from: p.attrs[axes[0]] } : undefined
+  })
+  const axis = pieces[0]?.axis
+  if (axis === undefined || !pieces.every((p) => p?.axis === axis)) return undefined
+  const sorted = pieces.flatMap((p) => p ?? []).sort((a, b) => a.from - b.from)
+  let end = 0
+  for (const { inner, from } of sorted) {
+    if (from !== end) return undefined
+    end += inner.shape[axis]
+  }
+  if (end !== parts[0].shape[axis]) return undefined
+  return concat(
+    sorted.map((p) => p.inner),
+    axis,
+  )
 }
 
 /** Every expr below `roots`, operands first; equal exprs are one unless a derivative of their own tells them apart. */
