@@ -1,6 +1,7 @@
 // What the importer makes of files as exporters write them: sizes bound, shapes computed, weights told from constants, everything that is missing said at once.
 
 import assert from 'node:assert/strict'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { OnnxError } from './error.ts'
 import { evaluated } from './evaluate.test-support.ts'
@@ -484,4 +485,54 @@ test('dropout draws in training, by the step, and is nothing in evaluation', () 
   assert.deepEqual(new Set(first), new Set([0, Math.fround(4 / 3)]))
   const dropped = first.filter((v) => v === 0).length
   assert.ok(dropped > 200 && dropped < 300, `${dropped} of 1000 dropped at 0.25`)
+})
+
+test('buffers that would train and batch norms exported for inference are pointed out', () => {
+  const model = (training: number): FileModel => ({
+    inputs: [{ name: 'x', shape: [2, 4] }],
+    initializers: [floats('pos.inv_freq', [4]), ...['w', 'b', 'm.mean'].map((n) => floats(n, [4])), floats('v', [4], [1, 1, 1, 1])],
+    nodes: [
+      { op: 'Mul', in: ['x', 'pos.inv_freq'], out: ['a'] },
+      {
+        op: 'BatchNormalization',
+        in: ['a', 'w', 'b', 'm.mean', 'v'],
+        out: training ? ['y', 'm2', 'v2'] : ['y'],
+        with: { training_mode: training },
+      },
+    ],
+    outputs: ['y'],
+  })
+  const inference = read(model(0)).warnings.join('\n')
+  assert.match(inference, /1 tensors that train look like buffers.*: pos.inv_freq\nIf they are, freeze them/)
+  assert.match(inference, /1 batch norms are exported for inference[\s\S]*training=TrainingMode.TRAINING/)
+  const training = read(model(1), { freeze: ['*.inv_freq'] })
+  assert.deepEqual(training.warnings, [])
+  assert.deepEqual(
+    training.parameters.map((p) => [p.name, p.frozen ?? false]),
+    [
+      ['pos.inv_freq', true],
+      ['w', false],
+      ['b', false],
+      ['m.mean', true],
+      ['v', true],
+    ],
+  )
+  assert.deepEqual(Object.keys(evaluated(training, { x: draw(8) }, true).updates), ['m.mean', 'v'])
+  assert.deepEqual(evaluated(training, { x: draw(8) }).updates, {})
+})
+
+const torch = new URL('../../../../../shared/reference/torch/', import.meta.url)
+test("PyTorch's reference exports are imported whole: every parameter trains by its name, and no table is left", {
+  skip: !existsSync(torch) && 'the PyTorch reference runs are not beside the repository',
+}, () => {
+  for (const name of readdirSync(torch).filter((entry) => existsSync(new URL(`${entry}/case.json`, torch)))) {
+    const told = JSON.parse(readFileSync(new URL(`${name}/case.json`, torch), 'utf8'))
+    const model = importOnnx(new Uint8Array(readFileSync(new URL(`${name}/model.onnx`, torch))), { dims: { batch: 3 } })
+    assert.deepEqual(
+      model.parameters.flatMap((p) => (p.frozen ? [] : [p.name])),
+      told.trainable,
+    )
+    assert.deepEqual([model.inputs[0].name, model.outputs[0].name], [told.model.input.name, told.model.output])
+    assert.deepEqual([model.constants, model.warnings, model.inputs[0].shape[0], model.outputs[0].shape[0]], [[], [], 3, 3])
+  }
 })

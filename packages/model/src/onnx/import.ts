@@ -13,7 +13,7 @@ import { OPERATORS } from './ops/index.ts'
 import { isBranch, orderOf, readsOf } from './order.ts'
 import { execute, listedLines, operatorOf, Restart, type Run, smoothReach } from './run.ts'
 import { ELEMENT } from './schema.ts'
-import { floatsOf, globs, listed, weightsOf } from './trainable.ts'
+import { floatsOf, globs, isBufferLike, listed, weightsOf } from './trainable.ts'
 import { nearestWayOut } from './unsupported.ts'
 import { dtypeOf, type Known, knownOf, MAX_KNOWN, type Value } from './value.ts'
 
@@ -135,7 +135,7 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Impo
   const freeze = globs(options.freeze ?? [])
   const only = options.trainOnly && globs(options.trainOnly)
   checkPatterns(options, [...weights.parameters.keys()])
-  const [endless, wide, idle]: string[][] = [[], [], []]
+  const [endless, wide, idle, buffers]: string[][] = [[], [], [], []]
   const parameters = named().map(([name, t]): Parameter => {
     const { data, rounded } = floatsOf(t)
     const finite = data.every(Number.isFinite)
@@ -144,6 +144,7 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Impo
     if (!finite) endless.push(name)
     if (still && finite && !running.has(name)) idle.push(name)
     const frozen = running.has(name) || still || freeze(name) || (only !== undefined && !only(name)) || !finite
+    if (!frozen && isBufferLike(t)) buffers.push(name)
     return { name: slotName(name), shape: t.shape, initial: data, ...(frozen ? { frozen } : {}) }
   })
   const original = new Map(named().map(([name]) => [slotName(name), name]))
@@ -154,6 +155,10 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Impo
     )
   if (wide.length > 0) warnings.add(`${wide.length} weights are stored as float64 and were rounded to float32: ${listed(wide)}`)
   if (endless.length > 0) warnings.add(`${endless.length} tensors hold infinities or NaN and do not train: ${listed(endless)}`)
+  if (buffers.length > 0)
+    warnings.add(
+      `${buffers.length} tensors that train look like buffers, which a file does not tell from parameters: ${listed(buffers)}\nIf they are, freeze them: --freeze "${buffers[0]}".`,
+    )
   if (idle.length > 0)
     warnings.add(`${idle.length} tensors do not train, because no gradient reaches them (masks, comparisons): ${listed(idle)}`)
 

@@ -49,6 +49,7 @@ export function weightsOf(model: OnnxModel): Weights {
     }
   }
   const carriers = weightCarriers(model.nodes)
+  const taken = new Set(model.nodes.flatMap((n) => n.outputs))
   // a file without float initializers keeps all of its weights so, norms and biases too
   const wholeFile = parameters.size === 0 && model.nodes.some((n) => n.op === 'Constant' && carriers.has(n.outputs[0]))
   const nodes: OnnxNode[] = []
@@ -63,7 +64,7 @@ export function weightsOf(model: OnnxModel): Weights {
     }
     const value = node.op === 'Constant' ? node.attributes.value : undefined
     if (isTensor(value) && FLOATS.includes(value.element) && sizeOf(value.shape) > 1 && (wholeFile || carriers.has(output))) {
-      const name = value.name && !parameters.has(value.name) && !constants.has(value.name) ? value.name : output
+      const name = value.name && ![parameters, constants, taken].some((names) => names.has(value.name)) ? value.name : output
       parameters.set(name, { ...value, name })
       found.push(name)
       if (name !== output) nodes.push({ ...node, op: 'Identity', inputs: [name], attributes: {} })
@@ -73,7 +74,24 @@ export function weightsOf(model: OnnxModel): Weights {
   }
   if (found.length > 0) warnings.push(`${found.length} weights are Constant nodes of the file and are trained: ${listed(found)}`)
   if (unnamed.length > 0) warnings.push(renamed(unnamed, model))
+  const inferring = model.nodes.filter((n) => n.op === 'BatchNormalization' && n.domain === '' && infers(n))
+  if (inferring.length > 0)
+    warnings.push(
+      `${inferring.length} batch norms are exported for inference: they use their running statistics and do not update them\nTo train them as PyTorch does export with ${EXPORT_LINE}`,
+    )
   return { parameters, constants, nodes, warnings }
+}
+
+/** Whether a batch norm's file form is that of inference: no training mode, or before opset 14 a single output. */
+const infers = (n: OnnxNode): boolean => (n.opset >= 14 ? n.attributes.training_mode !== 1 : n.outputs.filter((o) => o !== '').length === 1)
+
+/** Tensors that modules register as buffers: masks and tables by their usual names, or because they hold two values only. */
+export function isBufferLike(t: OnnxTensor): boolean {
+  if (/(^|[._/])(\w*mask|inv_freq|tril|triu|mean|std|pe|freqs?_?\w*|relative_coords\w*)$/i.test(t.name)) return true
+  if (t.shape.length < 2 || !(t.data instanceof Float32Array)) return false
+  const [first] = t.data
+  const second = t.data.find((x) => x !== first)
+  return second !== undefined && t.data.every((x) => x === first || x === second)
 }
 
 const isTensor = (a: unknown): a is OnnxTensor => typeof a === 'object' && a !== null && 'data' in a && 'element' in a
@@ -89,8 +107,8 @@ function weightCarriers(nodes: readonly OnnxNode[]): Set<string> {
 
 /** Why weights have no names, and what to do about it. */
 function renamed(names: readonly string[], model: OnnxModel): string {
-  const ofConv = names.filter((n) => model.nodes.some((node) => node.op.startsWith('Conv') && node.inputs.includes(n)))
-  const merged = ofConv.length > 0 && !model.nodes.some((n) => n.op === 'BatchNormalization')
+  const ofConv = new Set(model.nodes.flatMap((node) => (node.op.startsWith('Conv') ? node.inputs : [])))
+  const merged = names.some((n) => ofConv.has(n)) && !model.nodes.some((n) => n.op === 'BatchNormalization')
   return [
     `${names.length} weights lost their names in the export (${listed(names)}): constant folding computed them from the model's own`,
     merged

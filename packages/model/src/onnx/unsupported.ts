@@ -4,7 +4,9 @@ const BRANCHES =
   'the graph is static; export by tracing (torch.onnx.export of a module, not of a scripted one), so that branches and loops are written out'
 const SIZES = "the result's size depends on the data; replace it by a mask of fixed size in the model"
 const QUANTIZED = 'export the float model; quantize after training'
-const TEXT = 'prepare text and lists before the model and give it numbers'
+const TEXT = 'prepare text before the model and give it numbers'
+const LISTS =
+  'lists of tensors have no place in a graph; in PyTorch take the parts of a split by name (a, b = x.split(…)), then it is exported as Split'
 const SPECTRAL = 'compute the transform before the model, or write it as a product with a matrix of cosines'
 
 const WAYS: Readonly<Record<string, string>> = {
@@ -38,7 +40,8 @@ const WAYS: Readonly<Record<string, string>> = {
 /** One line about what to do instead. */
 export function nearestWayOut(op: string): string {
   if (Object.hasOwn(WAYS, op)) return WAYS[op]
-  if (/^(String|Regex|Tfidf|Sequence|Split?ToSequence|ConcatFromSequence|Optional|Image)/.test(op)) return TEXT
+  if (/Sequence|Optional/.test(op)) return LISTS
+  if (/^(String|Regex|Tfidf|Image)/i.test(op)) return TEXT
   if (op.includes('.')) return 'export with standard operators only (torch.onnx.export without custom ones, opset 17)'
   return 'write it with other operators in the model (opset 17 of torch.onnx.export does so for most)'
 }

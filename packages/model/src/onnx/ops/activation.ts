@@ -38,7 +38,8 @@ const elu = (x: Expr, alpha: number): Expr => where(le(x, 0), mul(expOf(x), alph
 const celu = (x: Expr, alpha: number): Expr => add(max(x, 0), mul(expOf(div(x, alpha)), alpha))
 const selu = (x: Expr, alpha: number, gamma: number): Expr => mul(elu(x, alpha), gamma)
 const hardSigmoid = (x: Expr, alpha: number, beta: number): Expr => max(min(add(mul(x, alpha), beta), 1), 0)
-const leaky = (x: Expr, slope: Expr | number): Expr => where(lt(x, 0), mul(x, slope), x)
+/** At 0 the slope is the negative side's, as in PyTorch. */
+const leaky = (x: Expr, slope: Expr | number): Expr => where(le(x, 0), mul(x, slope), x)
 const mish = (x: Expr): Expr => mul(x, tanh(softplus(x)))
 const swish = (x: Expr, alpha: number): Expr => (alpha === 1 ? silu(x) : mul(x, sigmoid(mul(x, alpha))))
 

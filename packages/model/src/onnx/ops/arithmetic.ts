@@ -1,6 +1,7 @@
 // Sums, products, roots, comparisons and logic, element by element.
 
 import { type Expr, sizeOf } from '@bitloom/graph'
+import { withDerivative } from '../../derivative.ts'
 import { exp, log } from '../../math.ts'
 import { pow, power } from '../../pow.ts'
 import {
@@ -113,9 +114,20 @@ const folded =
     return node.inputs.map((_, i) => node.value(i)).reduce((a, b) => combine(node, a, b, numbers, exprs))
   }
 
-/** NaN from either side stays one, as PyTorch and onnxruntime have it. */
-const largest = (a: Expr, b: Expr): Expr => (a.dtype === 'i32' ? max(a, b) : where(ne(b, b), b, max(a, b)))
-const smallest = (a: Expr, b: Expr): Expr => (a.dtype === 'i32' ? min(a, b) : where(ne(b, b), b, min(a, b)))
+/** The one of two that `wins`; NaN from either side stays one; of equal ones both get half of the gradient, as in PyTorch. */
+const choice =
+  (op: (a: Expr, b: Expr) => Expr, wins: (a: Expr, b: Expr) => Expr) =>
+  (left: Expr, right: Expr): Expr => {
+    if (left.dtype === 'i32') return op(left, right)
+    const shape = broadcastShape(left.shape, right.shape)
+    const [a, b] = [broadcastTo(left, shape), broadcastTo(right, shape)]
+    return withDerivative(where(ne(b, b), b, op(a, b)), [a, b], (dy) => {
+      const tied = where(eq(a, b), mul(dy, 0.5), 0)
+      return [where(wins(a, b), dy, tied), where(wins(b, a), dy, tied)]
+    })
+  }
+const largest = choice(max, gt)
+const smallest = choice(min, lt)
 
 /** A bound of Clip: an input since opset 11, an attribute before. */
 const bound = (node: OpNode, i: number, attribute: string): Value | undefined =>
