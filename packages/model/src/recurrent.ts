@@ -1,6 +1,7 @@
 // Recurrent layers, unrolled over their static time so that gradients are those of the ops: RNN, GRU and LSTM as ONNX defines them, of which PyTorch's are cases.
 
 import type { Expr } from '@bitloom/graph'
+import { stopGradient, withDerivative } from './derivative.ts'
 import { expm1, relu, sigmoid, softplus, tanh } from './math.ts'
 import {
   abs,
@@ -8,6 +9,7 @@ import {
   axisOf,
   broadcastTo,
   concat,
+  constant,
   div,
   full,
   lt,
@@ -72,13 +74,10 @@ export function activation(name: string, alpha?: number, beta?: number): Activat
   }
 }
 
-/** The slices of one axis, one by one; halved again and again, so that their gradients meet in a tree and not in a long chain of full-size sums. */
+/** The slices of one axis, one by one. */
 export function unstack(x: Expr, axis = 0): Expr[] {
   const at = axisOf(x.shape, axis)
-  const n = x.shape[at]
-  if (n === 1) return [reshape(x, x.shape.toSpliced(at, 1))]
-  const half = Math.ceil(n / 2)
-  return [...unstack(slice(x, at, 0, half), at), ...unstack(slice(x, at, half, n), at)]
+  return Array.from({ length: x.shape[at] }, (_, i) => reshape(slice(x, at, i, i + 1), x.shape.toSpliced(at, 1)))
 }
 
 /** Tensors of one shape along a new axis in front. */
@@ -97,14 +96,30 @@ function parts(x: Expr, n: number): Expr[] {
 /** One direction's weights, and its biases where there are any: [gates·hidden] each. */
 type Side = { readonly w: Expr; readonly r: Expr; readonly wb: Expr | undefined; readonly rb: Expr | undefined }
 
-/** A cell: from what the input gives to the gates and the states before, the states after (the first is what is put out). */
+/**
+ * A cell: `drives` are what is added to its gates at every step, [time·batch, units] each; from its slices of one step and the states before, the states after
+ * (the first is what is put out).
+ */
 type Cell = (
   side: Side,
   activate: readonly Activate[],
+  memory: Memory,
 ) => {
-  readonly gates: Expr
-  readonly step: (gates: Expr, states: readonly Expr[]) => readonly Expr[]
+  readonly drives: readonly Expr[]
+  readonly step: (drives: readonly Expr[], states: readonly Expr[], t: number) => readonly Expr[]
 }
+
+/** What each step multiplied by recurrent weights, by step. */
+type Memory = Expr[][]
+
+/**
+ * `drive` [time·batch, units], to which each step adds left·weightᵀ: the weight's gradient is that of the drive times what `memory` then holds, in one product.
+ * The step itself multiplies by `held(weight)`, through which no gradient flows; step by step the gradient would be as many products and a long sum of them.
+ */
+function driven(drive: Expr, weight: Expr, left: () => readonly Expr[]): Expr {
+  return withDerivative(drive, [drive, weight], (dy) => [dy, matmul(transpose(dy), concat(left(), 0))])
+}
+const held = (weight: Expr): Expr => stopGradient(transpose(weight))
 
 /** Runs a cell over time in each direction. */
 function unroll(
@@ -131,14 +146,16 @@ function unroll(
     const [wb, rb] = bias ? parts(bias, 2) : [undefined, undefined]
     const side: Side = { w: of(weights.w, d), r: of(weights.r, d), wb, rb }
     const activate = defaults.map((f, i) => clipped(activations[d * perDirection + i] ?? f))
-    const { gates, step } = cell(d)(side, activate)
-    const ofStep = unstack(reshape(gates, [time, batch, -1]))
+    const memory: Memory = []
+    const { drives, step } = cell(d)(side, activate, memory)
+    const ofStep = drives.map((drive) => unstack(reshape(drive, [time, batch, -1])))
     let states: readonly Expr[] = initial.map((s) => (s ? of(s, d) : full([batch, hidden], 0)))
     const backwards = direction === 'reverse' || d === 1
     const outputs = new Array<Expr>(time)
     for (let n = 0; n < time; n++) {
       const t = backwards ? time - 1 - n : n
-      const next = step(ofStep[t], states)
+      const drive = ofStep.map((slices) => slices[t])
+      const next = step(drive, states, t)
       const alive = lengths && broadcastTo(reshape(lt(t, lengths), [batch, 1]), [batch, hidden])
       outputs[t] = alive ? where(alive, next[0], 0) : next[0]
       states = alive ? next.map((s, i) => where(alive, s, states[i])) : next
@@ -160,10 +177,16 @@ const together = (a: Expr | undefined, b: Expr | undefined): Expr | undefined =>
 
 /** h' = f(x·Wᵀ + h·Rᵀ + both biases) over x [time, batch, inputs]. */
 export function rnn(x: Expr, weights: RecurrentWeights, h?: Expr, options: RecurrentOptions = {}): Recurrent {
-  return unroll(x, weights, [h], options, 1, [tanh], () => ({ w, r, wb, rb }, [f]) => ({
-    gates: plus(fromInput(x, w), together(wb, rb)),
-    step: (gates, [before]) => [f(add(gates, matmul(before, transpose(r))))],
-  }))
+  return unroll(x, weights, [h], options, 1, [tanh], () => ({ w, r, wb, rb }, [f], memory) => {
+    const recurrent = held(r)
+    return {
+      drives: [driven(plus(fromInput(x, w), together(wb, rb)), r, () => memory.map(([before]) => before))],
+      step: ([gates], [before], t) => {
+        memory[t] = [before]
+        return [f(add(gates, matmul(before, recurrent)))]
+      },
+    }
+  })
 }
 
 export type GruOptions = RecurrentOptions & {
@@ -175,20 +198,36 @@ export type GruOptions = RecurrentOptions & {
 export function gru(x: Expr, weights: RecurrentWeights, h?: Expr, options: GruOptions = {}): Recurrent {
   const { linearBeforeReset = false } = options
   const hidden = weights.r.shape[2]
-  return unroll(x, weights, [h], options, 2, [sigmoid, tanh], () => ({ w, r, wb, rb }, [f, g]) => {
-    const upper = transpose(slice(r, 0, 0, 2 * hidden))
-    const lower = transpose(slice(r, 0, 2 * hidden, 3 * hidden))
-    const rbUpper = rb && slice(rb, 0, 0, 2 * hidden)
-    const rbLower = rb && slice(rb, 0, 2 * hidden, 3 * hidden)
+  const [time, batch] = x.shape
+  return unroll(x, weights, [h], options, 2, [sigmoid, tanh], () => ({ w, r, wb, rb }, [f, g], memory) => {
+    const of = (v: Expr, part: 'upper' | 'lower'): Expr =>
+      part === 'upper' ? slice(v, 0, 0, 2 * hidden) : slice(v, 0, 2 * hidden, 3 * hidden)
+    const [upper, lower] = [of(r, 'upper'), of(r, 'lower')]
+    const [heldUpper, heldLower] = [held(upper), held(lower)]
+    const given = plus(fromInput(x, w), wb)
+    const openers = plus(slice(given, 1, 0, 2 * hidden), rb && of(rb, 'upper'))
+    const proposers = slice(given, 1, 2 * hidden, 3 * hidden)
+    const lowerBias = rb && of(rb, 'lower')
+    const first = driven(openers, upper, () => memory.map(([before]) => before))
+    if (linearBeforeReset) {
+      const own = broadcastTo(lowerBias ?? constant(0), [time * batch, hidden])
+      return {
+        drives: [first, proposers, driven(own, lower, () => memory.map(([before]) => before))],
+        step: ([open, propose, bias], [before], t) => {
+          memory[t] = [before]
+          const [z, reset] = parts(f(add(open, matmul(before, heldUpper))), 2)
+          const proposed = g(add(propose, mul(reset, add(bias, matmul(before, heldLower)))))
+          return [add(mul(sub(1, z), proposed), mul(z, before))]
+        },
+      }
+    }
     return {
-      gates: plus(fromInput(x, w), wb),
-      step: (gates, [before]) => {
-        const [z, reset] = parts(f(add(slice(gates, -1, 0, 2 * hidden), plus(matmul(before, upper), rbUpper))), 2)
-        const recurrent = linearBeforeReset
-          ? mul(reset, plus(matmul(before, lower), rbLower))
-          : plus(matmul(mul(reset, before), lower), rbLower)
-        const proposed = g(add(slice(gates, -1, 2 * hidden, 3 * hidden), recurrent))
-        return [add(mul(sub(1, z), proposed), mul(z, before))]
+      drives: [first, driven(plus(proposers, lowerBias), lower, () => memory.map(([, scaled]) => scaled))],
+      step: ([open, propose], [before], t) => {
+        const [z, reset] = parts(f(add(open, matmul(before, heldUpper))), 2)
+        const scaled = mul(reset, before)
+        memory[t] = [before, scaled]
+        return [add(mul(sub(1, z), g(add(propose, matmul(scaled, heldLower)))), mul(z, before))]
       },
     }
   })
@@ -205,12 +244,13 @@ export type LstmOptions = RecurrentOptions & {
 export function lstm(x: Expr, weights: RecurrentWeights, h?: Expr, c?: Expr, options: LstmOptions = {}): Recurrent {
   const { peepholes, coupled = false } = options
   const hidden = weights.r.shape[2]
-  return unroll(x, weights, [h, c], options, 3, [sigmoid, tanh, tanh], (d) => ({ w, r, wb, rb }, [f, g, out]) => {
+  return unroll(x, weights, [h, c], options, 3, [sigmoid, tanh, tanh], (d) => ({ w, r, wb, rb }, [f, g, out], memory) => {
     const peeps = peepholes && parts(reshape(slice(peepholes, 0, d, d + 1), [3 * hidden]), 3)
-    const recurrent = transpose(r)
+    const recurrent = held(r)
     return {
-      gates: plus(fromInput(x, w), together(wb, rb)),
-      step: (gates, [before, cell]) => {
+      drives: [driven(plus(fromInput(x, w), together(wb, rb)), r, () => memory.map(([before]) => before))],
+      step: ([gates], [before, cell], t) => {
+        memory[t] = [before]
         const all = add(gates, matmul(before, recurrent))
         const proposed = g(slice(all, -1, 3 * hidden, 4 * hidden))
         const open = slice(all, -1, 0, 3 * hidden)
