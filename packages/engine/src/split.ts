@@ -21,7 +21,9 @@ const TILE_ROWS = 5
 const TILE_COLUMNS = 8
 /** An axis with this many pieces is cut evenly enough for any number of threads; the outermost such axis keeps each thread's memory together. */
 const ENOUGH_UNITS = 32
-/** Scalar operations (see `costOf`) below which handing a part to another thread costs more than doing it: about two microseconds. */
+/** As many panels share evenly enough between a few threads. */
+const ENOUGH_PANELS = 16
+/** Scalar operations (see `effortOf`) below which handing a part to another thread costs more than doing it: about two microseconds. */
 const SMALL = 20_000
 
 const WHOLE: Cut = { units: 1, along: 'whole', axis: -1, unit: 1 }
@@ -75,13 +77,19 @@ const cutNest = ({ outer, lanes }: Loops): Cut => {
   return best
 }
 
-/** Panels along the longer side: each thread packs the other operand for itself, so the shorter one is packed twice. */
-const cutDot = ({ batch, m, n }: Dot): Cut => {
+/**
+ * Panels of rows, or of columns. By rows, every thread packs all of B for itself; by columns only its own part of it, and reads A where it lies
+ * unless A's terms are not adjacent: then every thread packs all of A. The lesser repetition wins where it leaves enough panels.
+ */
+const cutDot = ({ batch, m, n, a }: Dot): Cut => {
   const batches = batch.reduce((count, size) => count * size, 1)
-  const along = m >= n ? 'rows' : 'columns'
-  const unit = m >= n ? TILE_ROWS : TILE_COLUMNS
-  const units = batches * Math.ceil((m >= n ? m : n) / unit)
-  return units > 1 ? { units, along, axis: 0, unit } : WHOLE
+  const [rows, columns] = [Math.ceil(m / TILE_ROWS), Math.ceil(n / TILE_COLUMNS)]
+  const repeated = { rows: n, columns: a.column === 1 ? 0 : m }
+  const best = repeated.columns <= repeated.rows ? 'columns' : 'rows'
+  const enough = batches * (best === 'rows' ? rows : columns) >= ENOUGH_PANELS
+  const along = enough ? best : rows >= columns ? 'rows' : 'columns'
+  const units = batches * (along === 'rows' ? rows : columns)
+  return units > 1 ? { units, along, axis: 0, unit: along === 'rows' ? TILE_ROWS : TILE_COLUMNS } : WHOLE
 }
 
 /** Columns where rows are wide: every thread reads the index once and adds its own columns. Else rows: each thread passes over indices outside its own. */
