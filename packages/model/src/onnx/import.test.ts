@@ -118,6 +118,7 @@ test('float initializers train; integers, masks and what an operator must know d
   assert.deepEqual(roles, { w: 'trains', mask: 'frozen', endless: 'frozen' })
   assert.match(model.warnings.join('\n'), /infinities or NaN and do not train: endless/)
   assert.match(model.warnings.join('\n'), /no gradient reaches them \(masks, comparisons\): mask/)
+  assert.match(model.warnings.join('\n'), /nothing reads them, or an operator needs their value beforehand: low, unread, edge/)
 })
 
 test('a constant computed from initializers is known where it must be, and stays a weight where it need not', () => {
@@ -379,6 +380,7 @@ test('half, bfloat16 and float64 weights become float32, and what was rounded is
     ],
   )
   assert.match(model.warnings.join(), /1 weights are stored as float64 and were rounded to float32: wide/)
+  assert.match(model.warnings.join(), /2 weights are stored as float16 or bfloat16 and train as float32: half, brain/)
 })
 
 test('weights in files beside the model are read through the caller, and never from outside of its folder', () => {
@@ -503,7 +505,7 @@ test('buffers that would train and batch norms exported for inference are pointe
     outputs: ['y'],
   })
   const inference = read(model(0)).warnings.join('\n')
-  assert.match(inference, /1 tensors that train look like buffers.*: pos.inv_freq\nIf they are, freeze them/)
+  assert.match(inference, /1 tensors that train look like buffers.*freeze them: pos.inv_freq/)
   assert.match(inference, /1 batch norms are exported for inference[\s\S]*training=TrainingMode.TRAINING/)
   const training = read(model(1), { freeze: ['*.inv_freq'] })
   assert.deepEqual(training.warnings, [])

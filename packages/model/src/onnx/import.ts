@@ -6,14 +6,14 @@ import type { Key } from '../random.ts'
 import type { DataTensor } from '../step.ts'
 import { constant } from '../tensor.ts'
 import { type DecodeOptions, decodeModel, OnnxError, type OnnxModel, type OnnxNode, type OnnxTensor } from './decode.ts'
-import { inputsOf } from './inputs.ts'
+import { inputNotes, inputsOf } from './inputs.ts'
 import type { Table } from './known.ts'
-import { slotName } from './names.ts'
 import { OPERATORS } from './ops/index.ts'
 import { isBranch, orderOf, readsOf } from './order.ts'
+import { parametersOf } from './parameters.ts'
 import { execute, listedLines, operatorOf, Restart, type Run, smoothReach } from './run.ts'
 import { ELEMENT } from './schema.ts'
-import { floatsOf, globs, isBufferLike, listed, weightsOf } from './trainable.ts'
+import { weightsOf } from './trainable.ts'
 import { nearestWayOut } from './unsupported.ts'
 import { dtypeOf, type Known, knownOf, MAX_KNOWN, type Value } from './value.ts'
 
@@ -90,77 +90,53 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Impo
   const running = new Set<string>()
   const folded = new Map<string, Value>()
   const named = (): [string, OnnxTensor][] => [...weights.parameters].filter(([name]) => used.has(name) && !fixed.has(name))
-  const given = [...weights.constants].filter(([name]) => used.has(name)).concat(Object.entries(options.values ?? {}))
+  const stored = [...weights.constants].filter(([name]) => used.has(name)).concat(Object.entries(options.values ?? {}))
   /** What is there before the first node runs, parameters and inputs excepted. */
   const start = (store: (table: Table) => Expr): Map<string, Value> =>
     new Map<string, Value>([
-      ...given.map(([name, t]): [string, Value] => [name, storedValue(t, store)]),
+      ...stored.map(([name, t]): [string, Value] => [name, storedValue(t, store)]),
       ...[...fixed].map((name): [string, Value] => [name, knownOf(weights.parameters.get(name)!)]),
     ])
-  const attempt = (training: boolean): Run & { readonly reached: ReadonlySet<string> } => {
-    for (;;) {
-      const placeholders = placeholderLookup()
-      const store = (table: Table): Expr => placeholders(nameTable(tables, table).name, table.dtype as 'f32' | 'i32', table.shape)
-      const env = start(store)
-      const parameters = new Map<Value, string>()
-      for (const [name, t] of named()) {
-        const e = placeholders(name, 'f32', t.shape)
-        env.set(name, e)
-        parameters.set(e, name)
-      }
-      for (const p of ports) env.set(p.name, placeholders(p.name, p.dtype, p.shape))
-      const before = fixed.size
-      const fix = (name: string): Known | undefined => {
-        if (sizeOf(weights.parameters.get(name)!.shape) > MAX_FIXED) return undefined
-        fixed.add(name)
-        return knownOf(weights.parameters.get(name)!)
-      }
-      const random = () => ({ key: [constant(0, 'i32'), constant(0, 'i32')] as const, step: constant(0, 'i32') })
-      try {
-        const run = execute({ nodes, env, parameters, training, store, fix, random, warnings, running, folded, outputs })
-        if (fixed.size === before) {
-          const reached = smoothReach(Object.values(run.outputs))
-          return { ...run, reached: new Set([...parameters].flatMap(([e, name]) => (reached.has(e as Expr) ? [name] : []))) }
-        }
-      } catch (cause) {
-        if (!(cause instanceof Restart)) throw cause
-      }
-      folded.clear()
+  /** One pass over stand-ins; undefined where something taken for a weight has turned out to be a constant. */
+  const attempt = (training: boolean): (Run & { readonly reached: ReadonlySet<string> }) | undefined => {
+    const placeholders = placeholderLookup()
+    const store = (table: Table): Expr => placeholders(nameTable(tables, table).name, table.dtype as 'f32' | 'i32', table.shape)
+    const env = start(store)
+    const parameters = new Map<Value, string>()
+    for (const [name, t] of named()) {
+      const e = placeholders(name, 'f32', t.shape)
+      env.set(name, e)
+      parameters.set(e, name)
+    }
+    for (const p of ports) env.set(p.name, placeholders(p.name, p.dtype, p.shape))
+    const before = fixed.size
+    const fix = (name: string): Known | undefined => {
+      if (sizeOf(weights.parameters.get(name)!.shape) > MAX_FIXED) return undefined
+      fixed.add(name)
+      return knownOf(weights.parameters.get(name)!)
+    }
+    const random = () => ({ key: [constant(0, 'i32'), constant(0, 'i32')] as const, step: constant(0, 'i32') })
+    try {
+      const run = execute({ nodes, env, parameters, training, store, fix, random, warnings, running, folded, outputs })
+      const reached = smoothReach(Object.values(run.outputs))
+      return fixed.size > before
+        ? undefined
+        : { ...run, reached: new Set([...parameters].flatMap(([e, name]) => (reached.has(e as Expr) ? [name] : []))) }
+    } catch (cause) {
+      if (cause instanceof Restart) return undefined
+      throw cause
     }
   }
-  const trained = attempt(true)
-  const evaluated = attempt(false)
-  const random = trained.random || evaluated.random
-
-  const freeze = globs(options.freeze ?? [])
-  const only = options.trainOnly && globs(options.trainOnly)
-  checkPatterns(options, [...weights.parameters.keys()])
-  const [endless, wide, idle, buffers]: string[][] = [[], [], [], []]
-  const parameters = named().map(([name, t]): Parameter => {
-    const { data, rounded } = floatsOf(t)
-    const finite = data.every(Number.isFinite)
-    const still = !trained.reached.has(name) && !evaluated.reached.has(name)
-    if (rounded) wide.push(name)
-    if (!finite) endless.push(name)
-    if (still && finite && !running.has(name)) idle.push(name)
-    const frozen = running.has(name) || still || freeze(name) || (only !== undefined && !only(name)) || !finite
-    if (!frozen && isBufferLike(t)) buffers.push(name)
-    return { name: slotName(name), shape: t.shape, initial: data, ...(frozen ? { frozen } : {}) }
-  })
-  const original = new Map(named().map(([name]) => [slotName(name), name]))
-  const renamed = [...original].filter(([slot, name]) => slot !== name)
-  if (renamed.length > 0)
-    warnings.add(
-      `${renamed.length} parameters have names that no slot can have and are shortened: ${listed(renamed.map(([slot]) => slot))}`,
-    )
-  if (wide.length > 0) warnings.add(`${wide.length} weights are stored as float64 and were rounded to float32: ${listed(wide)}`)
-  if (endless.length > 0) warnings.add(`${endless.length} tensors hold infinities or NaN and do not train: ${listed(endless)}`)
-  if (buffers.length > 0)
-    warnings.add(
-      `${buffers.length} tensors that train look like buffers, which a file does not tell from parameters: ${listed(buffers)}\nIf they are, freeze them: --freeze "${buffers[0]}".`,
-    )
-  if (idle.length > 0)
-    warnings.add(`${idle.length} tensors do not train, because no gradient reaches them (masks, comparisons): ${listed(idle)}`)
+  let [trained, evaluated] = [attempt(true), attempt(false)]
+  while (!trained || !evaluated) {
+    folded.clear()
+    tables.clear()
+    ;[trained, evaluated] = [attempt(true), attempt(false)]
+  }
+  const given = evaluated.outputs
+  const reached = new Set([...trained.reached, ...evaluated.reached])
+  const { parameters, original, notes } = parametersOf(new Map(named()), { reached, running, all: [...weights.parameters.keys()], options })
+  for (const note of [...notes, ...inputNotes(model)]) warnings.add(note)
 
   const apply = (context: ApplyContext) => {
     const store = (table: Table): Expr => context.constant(nameTable(tables, table).name)
@@ -190,12 +166,12 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Impo
   }
   return {
     inputs: ports,
-    outputs: outputs.map((name) => portOf(name, evaluated.outputs[name])),
+    outputs: outputs.map((name) => portOf(name, given[name])),
     parameters,
-    names: Object.fromEntries(renamed),
+    names: Object.fromEntries([...original].filter(([slot, name]) => slot !== name)),
     constants: [...tables.values()],
     opset: model.opset,
-    random,
+    random: trained.random || evaluated.random,
     warnings: [...warnings],
     apply,
   }
@@ -265,10 +241,3 @@ function fits(e: Expr, port: Port): Expr {
 }
 
 const portOf = (name: string, e: Expr): Port => ({ name, dtype: dtypeOf(e), shape: e.shape })
-
-/** A pattern that matches nothing is a slip of the pen. */
-function checkPatterns(options: ImportOptions, names: readonly string[]): void {
-  for (const pattern of [...(options.freeze ?? []), ...(options.trainOnly ?? [])])
-    if (!names.some(globs([pattern])))
-      throw new OnnxError(`the pattern "${pattern}" matches no parameter\nThe parameters are ${listed(names, 20)}`)
-}

@@ -63,3 +63,9 @@ export function inputsOf(model: OnnxModel, options: Options): Port[] {
   }
   return ports
 }
+
+/** What is worth knowing about how inputs are taken. */
+export function inputNotes(model: OnnxModel): string[] {
+  const wide = model.inputs.filter((v) => kindOf(v.element) === 'f64').map((v) => v.name)
+  return wide.length > 0 ? [`inputs of float64 are taken and computed with as float32: ${wide.join(', ')}`] : []
+}
