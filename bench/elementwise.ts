@@ -1,5 +1,5 @@
 // How fast elementwise kernels go, beside the bandwidth of a plain copy of as many bytes in the same process.
-import type { Backend, Program } from '@bitloom/engine'
+import { type Backend, copyRate, type Program } from '@bitloom/engine'
 import { constI32, costOf, type Expr, input, makeGraph, type Slot, toBytes } from '@bitloom/graph'
 import { exp, gelu, tanh } from '@bitloom/model/math'
 import { adamw } from '@bitloom/model/optim'
@@ -22,22 +22,15 @@ export type ElementwiseRow = {
 /** In the second-level cache (all tensors of a row together under 1 MiB for the chain), and well beyond every cache. */
 const SIZES = [2 ** 15, 2 ** 22] as const
 
-/** A copy that touches `bytes` in all, as a call. */
-const copyOf = (bytes: number): (() => void) => {
-  const from = new Float32Array(bytes / 8).fill(1)
-  const to = new Float32Array(bytes / 8)
-  return () => to.set(from)
-}
-
-/** Best milliseconds of each call, taken in turns for `forMs`: whatever else the machine does hits all alike. */
-const bestInTurns = (calls: readonly (() => void)[], forMs: number): number[] => {
-  const least = calls.map(() => Number.POSITIVE_INFINITY)
-  for (const until = performance.now() + forMs; performance.now() < until; )
-    calls.forEach((call, i) => {
-      const start = performance.now()
-      call()
-      least[i] = Math.min(least[i]!, performance.now() - start)
-    })
+/** Best milliseconds of a call, of many within `forMs`. */
+const best = (call: () => void, forMs: number): number => {
+  let least = Number.POSITIVE_INFINITY
+  const until = performance.now() + forMs
+  for (let calls = 0; calls < 3 || performance.now() < until; calls++) {
+    const start = performance.now()
+    call()
+    least = Math.min(least, performance.now() - start)
+  }
   return least
 }
 
@@ -92,21 +85,20 @@ export const elementwiseRows = (backend: Backend, forMs: number): ElementwiseRow
       const program = programOf(backend, kernel, elements)
       const bytes = 4 * elements * (kernel.states + kernel.reads)
       const repeats = Math.max(1, Math.round(2 ** 19 / elements))
-      const copy = copyOf(bytes)
-      const often = (call: () => void) => () => {
-        for (let i = 0; i < repeats; i++) call()
-      }
-      const [ms, copyMs] = bestInTurns([often(() => program.step()), often(copy)], forMs) as [number, number]
-      const rate = (of: number, per: number): number => Number(((repeats * of) / per / 1e6).toFixed(2))
-      if ('close' in program && typeof program.close === 'function') program.close()
+      const ms = best(() => {
+        for (let i = 0; i < repeats; i++) program.step()
+      }, forMs)
+      const copy = copyRate(backend, bytes, forMs)
+      const rate = (of: number): number => Number(((repeats * of) / ms / 1e6).toFixed(2))
+      program.close()
       return {
         kernel: kernel.name,
         elements,
-        'Gel/s': rate(elements, ms),
-        'Gop/s': rate(Number(costOf(program.graph).operations), ms),
-        'GB/s': rate(bytes, ms),
-        'copy GB/s': rate(bytes, copyMs),
-        share: Number((copyMs / ms).toFixed(2)),
+        'Gel/s': rate(elements),
+        'Gop/s': rate(Number(costOf(program.graph).operations)),
+        'GB/s': rate(bytes),
+        'copy GB/s': Number(copy.toFixed(2)),
+        share: Number((rate(bytes) / copy).toFixed(2)),
       }
     }),
   )

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import type { Profile } from '@bitloom/engine'
 import type { ElementwiseRow } from './elementwise.ts'
 import { peakGflops } from './peak.ts'
 import { installPeers, peers, type Running, start } from './processes.ts'
@@ -122,7 +123,10 @@ async function stepRow(task: TaskName, running: readonly Running[], dir: string)
       return [key, { medianMs: median(turns.map(median)), bestMs: Math.min(...turns.flat()), steps: turns.flat().length, losses, ...more }]
     }),
   )
-  return { task, title, figures, missing }
+  const profiles: Record<string, Profile> = {}
+  for (const { spec, ask } of trainers)
+    if (spec.ours && spec.threads === 1 && details.has(spec.key)) profiles[spec.key] = (await ask({ do: 'profile' })) as unknown as Profile
+  return { task, title, figures, profiles, missing }
 }
 
 async function productRow([m, k, n]: readonly [number, number, number], running: readonly Running[]): Promise<ProductRow> {

@@ -1,4 +1,5 @@
 // What the measurements mean: ratios, the bars that were set beforehand and whether each is met, and tables for people.
+import type { Profile } from '@bitloom/engine'
 import type { ElementwiseRow } from './elementwise.ts'
 import type { PeerSpec } from './processes.ts'
 
@@ -10,10 +11,13 @@ export type StepFigure = {
   readonly losses: readonly number[]
   readonly [detail: string]: unknown
 }
+/** Our own step explained: why a bar is met or missed. */
+export type Explained = Readonly<Record<string, Profile>>
 export type StepRow = {
   readonly task: string
   readonly title: string
   readonly figures: Readonly<Record<string, StepFigure>>
+  readonly profiles: Explained
   readonly missing: Readonly<Record<string, string>>
 }
 export type ProductRow = {
@@ -110,6 +114,20 @@ export function print(results: Results, judged: readonly Bar[]): void {
     results.products.map(({ shape, gflops }) => ({ shape, ...gflops })),
   )
   for (const [key, rows] of Object.entries(results.elementwise)) table(`Elementwise kernels, ${key}`, rows)
+  for (const { task, profiles } of results.steps)
+    for (const [key, { kinds, kernelsMs }] of Object.entries(profiles))
+      table(
+        `Where ${task}'s ${round(kernelsMs, 1)} ms on ${key} go`,
+        kinds.map((row) => ({
+          kind: row.name,
+          kernels: row.count,
+          ms: round(row.ms),
+          share: round(row.share),
+          'GFLOP/s': round(row.gflops, 1),
+          'GB/s': round(row.GBs, 1),
+          'of the roof': round(row.ofRoof),
+        })),
+      )
   for (const { task, missing } of results.steps)
     for (const [key, why] of Object.entries(missing)) console.log(`no figure of ${key} for ${task}: ${why}`)
   for (const [key, about] of Object.entries(results.peers)) console.log(`${key}: ${JSON.stringify(about)}`)

@@ -7,6 +7,7 @@ export type Request =
   | { readonly do: 'step'; readonly forMs: number }
   | { readonly do: 'product'; readonly m: number; readonly k: number; readonly n: number; readonly forMs: number }
   | { readonly do: 'elementwise'; readonly forMs: number }
+  | { readonly do: 'profile' }
   | { readonly do: 'about' }
 
 /** What a peer can do; each answer is a plain object. */
@@ -22,6 +23,8 @@ export type Peer = {
     k: number,
     n: number,
   ) => Promise<{ readonly run: () => Promise<unknown> | unknown; readonly end: () => unknown }>
+  /** Where the loaded task's time goes. */
+  readonly profile?: () => Promise<object>
   readonly elementwise?: (forMs: number) => Promise<readonly Readonly<Record<string, unknown>>[]>
 }
 
@@ -71,6 +74,9 @@ const answer = async (peer: Peer, request: Request): Promise<unknown> => {
       await end()
       return { ms }
     }
+    case 'profile':
+      if (!peer.profile) throw new Error('has no profile')
+      return peer.profile()
     case 'elementwise':
       if (!peer.elementwise) throw new Error('has no such rows')
       return { rows: await peer.elementwise(request.forMs) }

@@ -1,5 +1,6 @@
 // Our engine as one of the peers: node bench/peers/ours.ts wasm|native THREADS. Job, optimizer and graph are those that the network trains.
-import type { Backend, Program } from '@bitloom/engine'
+import { type Backend, measureRoofline, type Program, profileTable } from '@bitloom/engine'
+import { chooseBackend } from '@bitloom/engine/choose'
 import { costOf, type Expr, expr, input, makeGraph, toBytes } from '@bitloom/graph'
 import { conv } from '@bitloom/model/conv'
 import { crossEntropy } from '@bitloom/model/loss'
@@ -14,7 +15,6 @@ import { add, cast, reshape, slice } from '@bitloom/model/tensor'
 import { elementwiseRows } from '../elementwise.ts'
 import { ADAMW, type GptSize, matrix, type Task, taskOf } from '../tasks.ts'
 import { firstLosses, serve } from '../wire.ts'
-import { backendOf } from './backends.ts'
 
 const cnnLogits = (p: Lookup, x: Expr): Expr => {
   let h = x
@@ -81,15 +81,17 @@ const productProgram = (backend: Backend, m: number, k: number, n: number): Prog
 
 if (import.meta.main) {
   const [name, threads] = [process.argv[2]!, Number(process.argv[3])]
-  const { backend, reason } = await backendOf(name as 'wasm' | 'native', threads)
-  let program: Program
+  const { backend, reason } = await chooseBackend({ backend: name as 'wasm' | 'native', threads })
+  let loaded: Program | undefined
   serve({
     about: async () => ({ backend: backend.name, reason }),
     load: async (taskName) => {
       const job = jobOf(taskOf(taskName))
+      loaded?.close()
       const start = performance.now()
-      program = backend.compile(job.graph)
+      const program = backend.compile(job.graph)
       const compileMs = performance.now() - start
+      loaded = program
       for (const [s, data] of [...job.state, ...job.data].entries()) program.write(s, toBytes(data))
       let at = 0
       const losses = await firstLosses(() => {
@@ -104,10 +106,11 @@ if (import.meta.main) {
         gigaOperations: Number(costOf(job.graph).operations) / 1e9,
       }
     },
-    step: async () => program.step(),
+    step: async () => loaded!.step(),
+    profile: async () => profileTable(loaded!, measureRoofline(backend), { steps: 5, top: 10 }),
     product: async (m, k, n) => {
       const made = productProgram(backend, m, k, n)
-      return { run: () => made.step(), end: () => ('close' in made && typeof made.close === 'function' ? made.close() : undefined) }
+      return { run: () => made.step(), end: () => made.close() }
     },
     elementwise: async (forMs) => elementwiseRows(backend, forMs),
   })
