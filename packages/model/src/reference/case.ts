@@ -85,7 +85,9 @@ function named(field: string, x: unknown): Named {
  * What a parsed case.json means.
  * @throws {CaseError} a field is missing or not understood
  */
-export function readCase(json: unknown): ReferenceCase {
+export const readCase = (json: unknown): ReferenceCase => withReasons(() => meaningOf(json))
+
+function meaningOf(json: unknown): ReferenceCase {
   if (!isObject(json)) return fail('it holds no object')
   const model = isObject(json.model) ? json.model : fail(`"model" is ${show(json.model)}`)
   const files = filesOf(json.data)
@@ -102,39 +104,37 @@ export function readCase(json: unknown): ReferenceCase {
   const order = Object.entries(files).find(([name]) => /^batches\b/.test(name))
   const output = isObject(model.output) ? model.output.name : texts(model.outputs) ? model.outputs[0] : model.output
   const { clip, clipValue } = clipping(json.grad_clip ?? json.clip ?? json.gradient_clipping)
-  return withReasons(() => {
-    const loss = named('loss', json.loss)
-    const optimizer = named('optimizer', json.optimizer)
-    return {
-      name: String(json.name ?? 'case'),
-      title: String(json.title ?? json.name ?? 'a case'),
-      onnx: String(model.onnx ?? 'model.onnx'),
-      inputs,
-      output: typeof output === 'string' ? output : undefined,
-      trainable: names('trainable'),
-      frozen: names('frozen') ?? [],
-      buffers: names('buffers') ?? [],
-      loss: lossOf(loss),
-      target: targetOf(loss, json, model),
-      optimizer: optimizerByName(optimizer.type, without(optimizer, ['lr', 'learning_rate']), [...PROSE, ...prose(optimizer)]),
-      lr: json.lr ?? json.schedule ?? json.lr_schedule ?? optimizer.lr ?? optimizer.learning_rate ?? fail('there is no "lr"'),
-      clip,
-      clipValue,
-      steps: count('steps', json.steps, order?.[1].shape[0]),
-      batch: count('batch_size', json.batch_size ?? json.batch, order?.[1].shape[1]),
-      accumulate: count(
-        'accumulate',
-        json.accumulate ??
-          json.gradient_accumulation ??
-          json.accumulation_steps ??
-          json.grad_accumulation ??
-          json.accumulation ??
-          json.micro_batches,
-        1,
-      ),
-      files,
-    }
-  })
+  const loss = named('loss', json.loss)
+  const optimizer = named('optimizer', json.optimizer)
+  return {
+    name: String(json.name ?? 'case'),
+    title: String(json.title ?? json.name ?? 'a case'),
+    onnx: String(model.onnx ?? 'model.onnx'),
+    inputs,
+    output: typeof output === 'string' ? output : undefined,
+    trainable: names('trainable'),
+    frozen: names('frozen') ?? [],
+    buffers: names('buffers') ?? [],
+    loss: lossOf(loss),
+    target: targetOf(loss, json, model),
+    optimizer: optimizerByName(optimizer.type, without(optimizer, ['lr', 'learning_rate']), [...PROSE, ...prose(optimizer)]),
+    lr: json.lr ?? json.schedule ?? json.lr_schedule ?? optimizer.lr ?? optimizer.learning_rate ?? fail('there is no "lr"'),
+    clip,
+    clipValue,
+    steps: count('steps', json.steps, order?.[1].shape[0]),
+    batch: count('batch_size', json.batch_size ?? json.batch, order?.[1].shape[1]),
+    accumulate: count(
+      'accumulate',
+      json.accumulate ??
+        json.gradient_accumulation ??
+        json.accumulation_steps ??
+        json.grad_accumulation ??
+        json.accumulation ??
+        json.micro_batches,
+      1,
+    ),
+    files,
+  }
 }
 
 /** Fields that hold sentences: they tell people what other fields say already. */

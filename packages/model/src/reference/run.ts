@@ -51,8 +51,7 @@ export function prepareCase(read: ReadFile, limit = Number.POSITIVE_INFINITY): P
   const need = (name: string): Uint8Array => read(name) ?? fail(`there is no "${name}" in the case's folder`)
   const c = readCase(parse('case.json', need('case.json')))
   const steps = Math.min(c.steps, limit)
-  if (c.batch % c.accumulate !== 0) fail(`case.json: ${c.batch} records an update do not divide into ${c.accumulate} passes`)
-  const batch = c.batch / c.accumulate
+  const batch = recordsAPass(c)
   const bytes = need(c.onnx)
   const imported = importCase(c, bytes, batch, read)
   const initial = read('init.safetensors')
@@ -99,13 +98,24 @@ export function prepareCase(read: ReadFile, limit = Number.POSITIVE_INFINITY): P
   return { case: c, job, weights, imported, feed, batch, notes, order, bytes }
 }
 
+const batchesOf = (c: ReferenceCase): string =>
+  Object.keys(c.files).find((name) => /^batches\b/.test(name)) ?? fail('case.json: "data" has no batches file')
+
+/** A row of the batches is an update's records, all passes in it; or, where there are that many rows, one pass's. */
+function recordsAPass(c: ReferenceCase): number {
+  const rows = c.files[batchesOf(c)].shape[0]
+  if (c.accumulate > 1 && rows >= c.steps * c.accumulate) return c.batch
+  if (c.batch % c.accumulate !== 0) fail(`case.json: ${c.batch} records an update do not divide into ${c.accumulate} passes`)
+  return c.batch / c.accumulate
+}
+
 /** The order of records, pass by pass. */
 function orderOf(c: ReferenceCase, steps: number, batch: number, read: ReadFile): DataTensor {
-  const file = Object.keys(c.files).find((name) => /^batches\b/.test(name)) ?? fail('case.json: "data" has no batches file')
+  const file = batchesOf(c)
   const { data, shape } = tensorOf(file, c.files[file], read)
-  if (shape.length !== 2 || shape[0] < steps || shape[1] !== c.batch || !(data instanceof Int32Array))
-    fail(`case.json: "data.${file}" is [${shape}]; ${steps} steps of ${c.batch} record numbers are needed`)
   const passes = steps * c.accumulate
+  if (shape.length !== 2 || shape[1] !== c.batch || data.length < passes * batch || !(data instanceof Int32Array))
+    fail(`case.json: "data.${file}" is [${shape}]; ${steps} steps of ${c.batch} record numbers are needed`)
   return { name: 'order', dtype: 'i32', shape: [passes, batch], data: data.slice(0, passes * batch) as Int32Array }
 }
 

@@ -1,0 +1,154 @@
+// A case's words mean what people mean by them, and words that mean nothing are named.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { input, interpret, makeGraph } from '@bitloom/graph'
+import { constant } from '../tensor.ts'
+import { CaseError, readCase } from './case.ts'
+import { cutOutside, evaluateFormula, FormulaError, numbers } from './formula.ts'
+import { evaluateRates, ratesByFormula, ratesOf } from './rates.ts'
+import { transformOf } from './transform.ts'
+
+const CASE = {
+  name: 'small',
+  model: {
+    onnx: 'model.onnx',
+    input: { name: 'x', dtype: 'float32', shape: ['batch', 2], from: 'train_x.f32', transform: 'none' },
+    output: 'y',
+  },
+  trainable: ['w'],
+  frozen: [],
+  buffers: [],
+  loss: { type: 'mse', reduction: 'mean over all elements', target: 'float32 [batch,1]' },
+  optimizer: { type: 'sgd', momentum: 0.9, rule: 'v=momentum*v+g; w-=lr*v' },
+  lr: { type: 'constant', lr: 0.1 },
+  grad_clip: null,
+  steps: 3,
+  batch_size: 2,
+  data: {
+    'train_x.f32': { dtype: 'float32', shape: [4, 2] },
+    'train_y.f32': { dtype: 'float32', shape: [4, 1] },
+    'batches.i32': { dtype: 'int32', shape: [3, 2], meaning: 'row t' },
+  },
+}
+
+test('formulas', () => {
+  const value = (text: string): number =>
+    evaluateFormula(
+      text,
+      numbers((name) => ({ it: 7, max: 2 })[name]),
+    )
+  assert.equal(value('1 + 2*3 - 4/2'), 5)
+  assert.equal(value('2^3^2'), 512)
+  assert.equal(value('-2**2'), -4)
+  assert.equal(value('max*(it+1)/(max+2)'), 4)
+  assert.equal(value('max(it, 9) - floor(it/2) · 1e0'), 6)
+  assert.ok(Math.abs(value('0.5×(1+cos(π))')) < 1e-15)
+  assert.equal(value('it <= 7'), 1)
+  for (const wrong of ['', '1 +', '(1', 'sinus(1)', 'unknown', '1 2', '1 ? 2', '('.repeat(500)])
+    assert.throws(() => value(wrong), FormulaError, wrong)
+  assert.deepEqual(cutOutside('f(a, b), c; d', /[,;]/), ['f(a, b)', 'c', 'd'])
+})
+
+test('rates by formula, by type, by list', () => {
+  const gpt = {
+    type: 'linear warmup + cosine',
+    max_lr: 0.001,
+    min_lr: 0.0001,
+    warmup: 20,
+    decay_steps: 200,
+    formula: 'it<warmup: max*(it+1)/(warmup+1); else min+0.5*(1+cos(pi*(it-warmup)/(decay-warmup)))*(max-min), it=0..199',
+  }
+  const expected = (it: number): number =>
+    Math.fround(it < 20 ? (0.001 * (it + 1)) / 21 : 0.0001 + 0.5 * (1 + Math.cos((Math.PI * (it - 20)) / 180)) * 0.0009)
+  assert.deepEqual(
+    [...ratesOf(gpt, 200).table!],
+    Array.from({ length: 200 }, (_, it) => expected(it)),
+  )
+  assert.deepEqual([...ratesByFormula('lr = lr0 / t, t=1..3', { lr: 3 }, 3)], [3, 1.5, 1])
+  const stepped = ratesOf({ type: 'step', lr: 1, step_size: 2, gamma: 0.5, formula: 'halved now and then' }, 4)
+  assert.deepEqual([...evaluateRates(stepped.schedule, 4)], [1, 1, 0.5, 0.5])
+  assert.match(stepped.notes[0], /formula is not understood/)
+  assert.deepEqual([...ratesOf([3, 2, 1], 3).table!], [3, 2, 1])
+  const odd = ratesOf({ type: 'piecewise', boundaries: [1] }, 2, [0.5, 0.25])
+  assert.deepEqual([...odd.table!], [0.5, 0.25])
+  assert.throws(() => ratesOf({ type: 'piecewise', boundaries: [1] }, 2), /no schedule "piecewise"/)
+  assert.match(ratesOf({ type: 'constant', lr: 1 }, 2, [1, 0.5]).notes[0], /curve\.json lists 0\.5/)
+  assert.deepEqual(ratesOf({ type: 'constant', lr: 0.1 }, 2, [0.1, 0.1]).notes, [])
+})
+
+/** What a transform makes of records [1, ..]. */
+function transformed(
+  text: string,
+  stored: number[],
+  data: Float32Array | Uint8Array,
+  shape: number[],
+  fields = {},
+  dtype: 'f32' | 'i32' = 'f32',
+): number[] {
+  const raw = input(1, data instanceof Uint8Array ? 'u8' : 'f32', [1, ...stored])
+  const y = transformOf({ field: 'model.input', dtype, shape, transform: text, fields }, stored).apply(raw)
+  assert.deepEqual(y.shape, [1, ...shape])
+  const slots = [
+    { name: 'y', kind: 'state', dtype, shape: y.shape },
+    { name: 'x', kind: 'data', dtype: raw.dtype, shape: raw.shape },
+  ] as const
+  const blank = dtype === 'f32' ? new Float32Array(y.shape.reduce((a, b) => a * b, 1)) : new Int32Array(y.shape.reduce((a, b) => a * b, 1))
+  return [...interpret(makeGraph([...slots], [y], constant(0, 'i32')), [blank, data]).next[0]]
+}
+
+test('transforms', () => {
+  const u8 = Uint8Array.of(0, 51, 102, 255)
+  const f = Math.fround
+  assert.deepEqual(transformed('float32(u8) / float32(255), row-major', [4], u8, [4]), [0, f(51 / 255), f(102 / 255), 1])
+  assert.deepEqual(transformed('u8/255*2 - 1', [4], u8, [2, 2]), [-1, f(f(f(51 / 255) * 2) - 1), f(f(f(102 / 255) * 2) - 1), 1])
+  assert.deepEqual(transformed('(x - mean[c]) / std[c], NHWC -> NCHW', [1, 2, 2], u8, [2, 1, 2], { mean: [2, 1], std: [2, 5] }), [
+    -1,
+    50,
+    10,
+    f(254 / 5),
+  ])
+  assert.deepEqual(transformed('none', [1, 2, 2], u8, [2, 1, 2]), [0, 102, 51, 255], 'records [h, w, c] for an input [c, h, w] are turned')
+  assert.deepEqual(transformed('none (already standardised)', [2], Float32Array.of(1.5, -2), [2]), [1.5, -2])
+})
+
+test('windows and one-hot tokens', () => {
+  const window = 'window[0:T] is the input, window[1:T+1] the targets; u8 token id -> int64'
+  assert.deepEqual(transformed(window, [4], Uint8Array.of(5, 6, 7, 8), [3], {}, 'i32'), [5, 6, 7])
+  assert.deepEqual(transformed('one-hot of the token', [3], Uint8Array.of(1, 0, 2), [2, 3]), [0, 1, 0, 1, 0, 0])
+})
+
+test('what is not understood is named', () => {
+  const d = { field: 'model.input', dtype: 'f32' as const, shape: [4], fields: {} }
+  assert.throws(() => transformOf({ ...d, transform: 'gamma(u8, 2.2)' }, [4]), /no function "gamma"/)
+  assert.throws(() => transformOf({ ...d, transform: 'u8 / scale' }, [4]), /"scale"/)
+  assert.throws(() => transformOf({ ...d, transform: 'none' }, [7]), /a record \[7\] is not the input \[4\]/)
+  const wrong = (change: object, reason: RegExp): void =>
+    assert.throws(
+      () => readCase({ ...CASE, ...change }),
+      (e: Error) => e instanceof CaseError && reason.test(e.message),
+    )
+  wrong({ model: 3 }, /"model" is 3/)
+  wrong({ loss: { type: 'hinge' } }, /no loss "hinge"/)
+  wrong({ loss: { type: 'mse', margin: 2 } }, /"margin"/)
+  wrong({ optimizer: { type: 'sgd', momentun: 0.9 } }, /"momentun"/)
+  wrong({ optimizer: { type: 'adamw', weight_decay: 0.1, decay_only: 'the big ones' } }, /"the big ones" says no set/)
+  wrong({ grad_clip: { type: 'agc', ratio: 0.1 } }, /"ratio"/)
+  wrong({ grad_clip: { max_norm: 1, norm_type: 1 } }, /norm_type/)
+  wrong({ trainable: 'all' }, /"trainable" is "all"/)
+  wrong({ lr: undefined }, /no "lr"/)
+  wrong({ steps: 0 }, /"steps" is 0/)
+  wrong({ data: { '../secret': { dtype: 'uint8', shape: [1] } } }, /plain file name/)
+  assert.throws(() => readCase([]), CaseError)
+})
+
+test('a case as it is meant', () => {
+  const c = readCase(CASE)
+  assert.equal(c.loss.name, 'mse')
+  assert.deepEqual([c.steps, c.batch, c.accumulate, c.clip, c.clipValue, c.output], [3, 2, 1, undefined, undefined, 'y'])
+  assert.deepEqual(c.optimizer.moments, ['m'])
+  assert.equal(readCase({ ...CASE, grad_clip: { type: 'global L2 norm', max_norm: 2, formula: 'prose' } }).clip, 2)
+  assert.equal(readCase({ ...CASE, grad_clip: { type: 'by value', max: 2 } }).clipValue, 2)
+  assert.equal(readCase({ ...CASE, loss: { type: 'mse', note: 'anything', remark: 'words that are no option' } }).loss.reduction, 'mean')
+  assert.equal(readCase({ ...CASE, loss: 'l1', optimizer: 'adam', lr: 0.1 }).lr, 0.1)
+})
