@@ -193,21 +193,25 @@ class NestWriter {
     const each = (line: (copy: number) => string): void => {
       for (let copy = 0; copy < copies; copy++) this.lines.push(line(copy))
     }
-    each((c) => `${type(kind)} sum${c} = ${family}_splat${kind === 'f' ? '' : 'i'}(0);`)
-    if (op === 'argmax') each((c) => `${type('i')} best${c} = ${family}_splati(0);`)
+    const { stores } = this.loops
+    stores.forEach((_, at) => {
+      each((c) => `${type(kind)} sum${at}_${c} = ${family}_splat${kind === 'f' ? '' : 'i'}(0);`)
+      if (op === 'argmax') each((c) => `${type('i')} best${at}_${c} = ${family}_splati(0);`)
+    })
     for (let copy = 0; copy < copies; copy++) this.#evaluate(this.lanesLevel, { family, copy })
     const term = (tiles?: Place['tiles']): void => {
       for (let copy = 0; copy < copies; copy++) {
         const place: Place = tiles === undefined ? { family, copy } : { family, copy, tiles }
         this.#evaluate(this.lanesLevel + 1, place)
-        const x = this.#value(this.loops.stores[0].node, kind, place)
-        if (op === 'sum') this.lines.push(`sum${copy} = sum${copy} + ${x};`)
-        else if (op === 'maxOver') this.lines.push(`sum${copy} = k == 0 ? ${x} : ${family}_max(sum${copy}, ${x});`)
-        else
-          this.lines.push(
-            `best${copy} = k == 0 ? best${copy} : ${family}_whichi(${family}_lt(sum${copy}, ${x}), ${family}_splati((int32_t)k), best${copy});`,
-            `sum${copy} = k == 0 ? ${x} : ${family}_max(sum${copy}, ${x});`,
-          )
+        stores.forEach((store, at) => {
+          const [sum, best] = [`sum${at}_${copy}`, `best${at}_${copy}`]
+          const x = this.#value(store.node, kind, place)
+          if (op === 'argmax')
+            this.lines.push(
+              `${best} = k == 0 ? ${best} : ${family}_whichi(${family}_lt(${sum}, ${x}), ${family}_splati((int32_t)k), ${best});`,
+            )
+          this.lines.push(op === 'sum' ? `${sum} = ${sum} + ${x};` : `${sum} = k == 0 ? ${x} : ${family}_max(${sum}, ${x});`)
+        })
       }
     }
     const tiled = family === 'v' ? this.#transposed() : new Set<number>()
@@ -221,10 +225,10 @@ class NestWriter {
       this.lines.push('}', '}')
       if (terms % this.width !== 0) this.#terms(terms, term)
     } else this.#terms(terms, term)
-    for (let copy = 0; copy < copies; copy++) {
-      const [store] = this.loops.stores
-      this.#store(store.access, op === 'argmax' ? `best${copy}` : `sum${copy}`, store.canonical, { family, copy })
-    }
+    for (let copy = 0; copy < copies; copy++)
+      stores.forEach((store, at) => {
+        this.#store(store.access, `${op === 'argmax' ? 'best' : 'sum'}${at}_${copy}`, store.canonical, { family, copy })
+      })
   }
 
   #terms(terms: number, term: () => void): void {

@@ -193,16 +193,16 @@ ALWAYS void v_transpose(vf *r) {
 #define PAIR(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 ALWAYS void v_transpose(vf *r) {
   vf s[8], t[8];
-  for (int i = 0; i < 8; i += 2) {
+  _Pragma("GCC unroll 16") for (int i = 0; i < 8; i += 2) {
     s[i] = PAIR(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
     s[i + 1] = PAIR(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
   }
-  for (int i = 0; i < 8; i += 4)
-    for (int j = 0; j < 2; j++) {
+  _Pragma("GCC unroll 16") for (int i = 0; i < 8; i += 4)
+    _Pragma("GCC unroll 16") for (int j = 0; j < 2; j++) {
       t[i + 2 * j] = PAIR(s[i + j], s[i + 2 + j], 0, 1, 8, 9, 4, 5, 12, 13);
       t[i + 2 * j + 1] = PAIR(s[i + j], s[i + 2 + j], 2, 3, 10, 11, 6, 7, 14, 15);
     }
-  for (int i = 0; i < 4; i++) {
+  _Pragma("GCC unroll 16") for (int i = 0; i < 4; i++) {
     r[i] = PAIR(t[i], t[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
     r[i + 4] = PAIR(t[i], t[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
   }
@@ -211,17 +211,17 @@ ALWAYS void v_transpose(vf *r) {
 #define PAIR(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 ALWAYS void v_transpose(vf *r) {
   vf s[16], t[16];
-  for (int i = 0; i < 16; i += 2) {
+  _Pragma("GCC unroll 16") for (int i = 0; i < 16; i += 2) {
     s[i] = PAIR(r[i], r[i + 1], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
     s[i + 1] = PAIR(r[i], r[i + 1], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
   }
-  for (int i = 0; i < 16; i += 4)
-    for (int j = 0; j < 2; j++) {
+  _Pragma("GCC unroll 16") for (int i = 0; i < 16; i += 4)
+    _Pragma("GCC unroll 16") for (int j = 0; j < 2; j++) {
       t[i + 2 * j] = PAIR(s[i + j], s[i + 2 + j], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
       t[i + 2 * j + 1] = PAIR(s[i + j], s[i + 2 + j], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
     }
   // Now t[4b + c] holds, for rows 4b .. 4b+3, columns c, 4+c, 8+c, 12+c: four quarters that go to four rows.
-  for (int c = 0; c < 4; c++) {
+  _Pragma("GCC unroll 16") for (int c = 0; c < 4; c++) {
     vf a = PAIR(t[c], t[4 + c], 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
     vf b = PAIR(t[8 + c], t[12 + c], 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
     vf d = PAIR(t[c], t[4 + c], 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
