@@ -66,6 +66,7 @@ export function corpusOf(s: { data: string | undefined; tokens: string; validati
     train: {
       tensors: [{ name: 'tokens', dtype: narrow.dtype, shape: [kept], data: narrow.data.slice(0, kept) }],
       count,
+      each: block,
       rows: (name, c) => (name === 'windows' ? windowsAt(c, block) : undefined),
     },
     held: {

@@ -108,30 +108,26 @@ export const onnxRecipe = (path: string): Recipe =>
           ...found.about,
           ...trains.warnings,
         ],
-        onnx: (tensor, metadata) =>
-          replaceWeights(
-            bytes,
-            Object.fromEntries(
-              trains.parameters
-                .filter((p) => !p.frozen || statistics(trains, p.name))
-                .map((p) => [trains.names[p.name] ?? p.name, tensor(p.name)]),
-            ),
-            metadata,
-          ),
+        onnx: (tensor, metadata) => {
+          // running statistics move although no optimizer moves them
+          const moved = trains.parameters.filter((p) => !p.frozen || !same(tensor(p.name), p.initial as Float32Array))
+          return replaceWeights(bytes, Object.fromEntries(moved.map((p) => [trains.names[p.name] ?? p.name, tensor(p.name)])), metadata)
+        },
       }
     },
   })
 
-/** Running statistics move although no optimizer moves them. */
-const statistics = (model: Imported, name: string): boolean =>
-  model.parameters.some((p) => p.name === name && p.frozen && /running|mean|var/.test(name))
+const same = (a: Float32Array, b: Float32Array): boolean => a.every((x, i) => Object.is(x, b[i]))
+
+/** An input's values from the batch's rows, for a port of that dtype. */
+type Read = (batch: (name: string) => Expr, dtype: Port['dtype']) => Expr
 
 /** What the data gives: examples of each part, and which of their tensors is what. */
 type Found = {
   readonly train: Source
   readonly held: Source & { readonly what: string }
   /** Model inputs by name: which tensor, or what is made of several. */
-  readonly inputs: ReadonlyMap<string, { readonly shape: Shape; readonly read: (batch: (name: string) => Expr) => Expr }>
+  readonly inputs: ReadonlyMap<string, { readonly shape: Shape; readonly read: Read }>
   readonly target: (batch: (name: string) => Expr) => Expr
   readonly classes: boolean
   readonly about: readonly string[]
@@ -154,7 +150,7 @@ async function examplesOf(s: S, data: string, model: OnnxModel): Promise<Found> 
   const target = targetIn(set, s.target, data)
   const others = set.tensors.filter((t) => t !== target)
   const table = (set as Partial<TableData>).table
-  const inputs = new Map<string, { shape: Shape; read: (batch: (name: string) => Expr) => Expr }>()
+  const inputs = new Map<string, { shape: Shape; read: Read }>()
   for (const [i, input] of model.inputs.entries()) {
     const named = others.find((t) => t.name === input.name)
     if (!named && table && model.inputs.length === 1) inputs.set(input.name, columnsOf(table))
@@ -164,7 +160,7 @@ async function examplesOf(s: S, data: string, model: OnnxModel): Promise<Found> 
         throw new RecipeError(
           `the model's inputs are ${model.inputs.map((v) => v.name).join(', ')}; the data has ${set.tensors.map((t) => `${t.name} [${t.shape}]`).join(', ')}\nName the arrays as the inputs are named.`,
         )
-      inputs.set(input.name, { shape: tensor.shape.slice(1), read: (batch) => scaled(s, tensor, batch(tensor.name)) })
+      inputs.set(input.name, { shape: tensor.shape.slice(1), read: (batch, dtype) => scaled(s, tensor, batch(tensor.name), dtype) })
     }
   }
   return {
@@ -221,7 +217,7 @@ function targetIn(set: Dataset, name: string | undefined, data: string): DataTen
 }
 
 /** A table as one input: its numbers, then each category one-hot. */
-function columnsOf(table: TableData['table']): { shape: Shape; read: (batch: (name: string) => Expr) => Expr } {
+function columnsOf(table: TableData['table']): { shape: Shape; read: Read } {
   const { numeric, categorical } = table
   return {
     shape: [numeric.length + categorical.reduce((n, c) => n + c.values.length, 0)],
@@ -235,8 +231,9 @@ function columnsOf(table: TableData['table']): { shape: Shape; read: (batch: (na
   }
 }
 
-const scaled = (s: S, tensor: DataTensor, x: Expr): Expr =>
-  tensor.dtype === 'u8' && tensor.shape.length > 2 ? div(cast(x, 'f32'), s.scale) : x
+/** Bytes that go into a float input are pixels. */
+const scaled = (s: S, tensor: DataTensor, x: Expr, dtype: Port['dtype']): Expr =>
+  tensor.dtype === 'u8' && tensor.shape.length > 1 && dtype === 'f32' ? div(cast(x, 'f32'), s.scale) : x
 
 /** The model on a batch. */
 function forward(
@@ -251,7 +248,7 @@ function forward(
     constant: c.batch,
     input: (name) => {
       const port = ports.get(name)!
-      return reshape(cast(found.inputs.get(name)!.read(c.batch), port.dtype), port.shape)
+      return reshape(cast(found.inputs.get(name)!.read(c.batch, port.dtype), port.dtype), port.shape)
     },
     training: c.training,
     random: (stream) => c.random!(stream),

@@ -146,6 +146,8 @@ export type Held = Source & {
 export type Source = {
   readonly tensors: readonly DataTensor[]
   readonly count: number
+  /** Of examples that overlap: how many of them one is worth in an epoch. */
+  readonly each?: number
   readonly rows?: (name: string, context: StepContext) => Expr | undefined
 }
 
@@ -174,7 +176,7 @@ export function prepare(t: Training): Pick<Prepared, 'job' | 'judge' | 'epochs' 
     ...(t.clip === undefined ? {} : { clip: t.clip }),
     evaluate: run.evaluate,
   })
-  const epochs = (steps * batch) / t.train.count
+  const epochs = (steps * batch * (t.train.each ?? 1)) / t.train.count
   if (!t.held || t.held.count === 0) return { job, epochs, schedule: t.schedule }
   const given = t.held
   const known = given.tables ?? tables
