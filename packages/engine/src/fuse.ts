@@ -7,6 +7,8 @@ import { isContiguous } from './view.ts'
 const MAX_FUSED = 128
 /** A fold that recomputes its operand: only small trees. */
 const MAX_INLINED = 40
+/** Folds side by side in one pass: each has accumulators of its own. */
+const MAX_FOLDS = 4
 
 export const isElementwise = (e: GraphExpr): boolean => {
   const { kind } = OPS[e.op]
@@ -29,8 +31,16 @@ export interface Group {
 export interface Fusion {
   /** The kernel that computes each expr; undefined for exprs that are only views, leaves, or recomputed inside a fold. */
   readonly groupOf: readonly (Group | undefined)[]
-  /** For each expr that a fold evaluates itself: that fold. */
-  readonly inlined: readonly (number | undefined)[]
+  /** For each expr that folds evaluate themselves: those, as their group. */
+  readonly inlined: readonly (Group | undefined)[]
+}
+
+/** What a backend can do. */
+export interface FuseOptions {
+  /** Several exprs a kernel at all; a trace wants every tensor. */
+  readonly join: boolean
+  /** Several folds over the same axis of same-shaped operands in one nest. */
+  readonly joinedFolds: boolean
 }
 
 /** Whether `reader` sees the tensor of `root` element for element, so that both can live in one loop. */
@@ -45,17 +55,40 @@ const resolve = (group: Group): Group => {
   return group
 }
 
-/** Groups every expr that needs a kernel. With `join` false, each has its own (a trace wants every tensor). */
-export const fuse = (graph: Graph, layout: Layout, join: boolean): Fusion => {
-  const inlined: readonly (number | undefined)[] = join ? inlineFolds(graph, layout) : graph.exprs.map(() => undefined)
+/** Groups every expr that needs a kernel. */
+export const fuse = (graph: Graph, layout: Layout, options: FuseOptions): Fusion => {
+  const alone = group(graph, layout, options, [])
+  if (!options.join || !options.joinedFolds) return alone.fusion
+  // Now that it is known which folds share a pass, what only they read can be evaluated inside, once for all of them.
+  const joint = [...new Set(alone.fusion.groupOf)].filter((g) => g !== undefined && g.members.length > 1 && isFold(graph, g.members[0]))
+  const sets = joint.map((g) => g!.members)
+  const together = group(graph, layout, options, sets)
+  return sets.length > 0 && together.kept ? together.fusion : alone.fusion
+}
+
+/** One grouping; `sets` are folds to be evaluated with what only they read. `kept` is false where such a set came apart, which makes the grouping void. */
+const group = (
+  graph: Graph,
+  layout: Layout,
+  { join, joinedFolds }: FuseOptions,
+  sets: readonly (readonly number[])[],
+): { readonly fusion: Fusion; readonly kept: boolean } => {
+  const leader = new Map<number, number>(sets.flatMap((set) => set.map((at) => [at, set[0]] as const)))
+  const inlined: readonly (number | undefined)[] = join ? inlineFolds(graph, layout, leader) : graph.exprs.map(() => undefined)
   const groupOf = new Array<Group | undefined>(graph.exprs.length).fill(undefined)
+  const foldsOf = new Map<number, Group[]>()
 
   graph.exprs.forEach((e, at) => {
     if (!layout.roots[at] || inlined[at] !== undefined) return
     let group: Group = { members: [at], needs: new Set(), hard: new Set(), first: at, last: at }
     const plain = new Set<Group>()
-    for (const operand of operandsOf(graph, layout, inlined, at)) {
-      const source = groupOf[layout.views[operand.input].root]
+    const beside = new Set<Group>()
+    const folds = join && joinedFolds && isFold(graph, at) && layout.unwindows[at] === undefined && e.op !== 'argmax'
+    const operands = operandsOf(graph, layout, inlined, leader, at)
+    for (const operand of operands) {
+      const { root } = layout.views[operand.input]
+      if (folds && shares(graph, root, at)) for (const g of foldsOf.get(root) ?? []) beside.add(resolve(g))
+      const source = groupOf[root]
       if (source === undefined) continue
       group.needs.add(resolve(source))
       if (join && isElementwise(e) && operand.plain) plain.add(resolve(source))
@@ -67,9 +100,38 @@ export const fuse = (graph: Graph, layout: Layout, join: boolean): Fusion => {
       if (needsHard(group, candidate) || needsHard(candidate, group) || reaches(group, candidate) || reaches(candidate, group)) continue
       group = merge(candidate, group)
     }
+    for (const found of beside) {
+      const candidate = resolve(found)
+      if (candidate === group || candidate.members.length + group.members.length > MAX_FOLDS || !alike(graph, candidate.members[0], at))
+        continue
+      if (needsHard(group, candidate) || reaches(group, candidate)) continue
+      group = merge(candidate, group)
+    }
+    if (folds)
+      for (const operand of operands) {
+        const { root } = layout.views[operand.input]
+        foldsOf.set(root, [...(foldsOf.get(root) ?? []), group])
+      }
     groupOf[at] = group
   })
-  return { groupOf: groupOf.map((group) => group && resolve(group)), inlined }
+  const final = groupOf.map((group) => group && resolve(group))
+  return {
+    fusion: { groupOf: final, inlined: inlined.map((by) => (by === undefined ? undefined : final[by])) },
+    kept: sets.every((set) => set.every((at) => final[at] === final[set[0]])),
+  }
+}
+
+const isFold = (graph: Graph, at: number): boolean => ['sum', 'maxOver', 'argmax'].includes(graph.exprs[at].op)
+
+/** Whether reading `root` once for several folds saves memory traffic: it is no small tensor that is repeated. */
+const shares = (graph: Graph, root: number, fold: number): boolean =>
+  2 * sizeOf(graph.exprs[root].shape) >= sizeOf(graph.exprs[graph.exprs[fold].inputs[0]].shape)
+
+/** Whether two folds run over the same axis of the same shape, in the same way. */
+const alike = (graph: Graph, a: number, b: number): boolean => {
+  const [e, o] = [graph.exprs[a], graph.exprs[b]]
+  const [x, y] = [graph.exprs[e.inputs[0]], graph.exprs[o.inputs[0]]]
+  return e.op === o.op && x.dtype === y.dtype && e.attrs[0] === o.attrs[0] && sameShape(x.shape, y.shape)
 }
 
 const needsHard = (from: Group, to: Group): boolean => [...from.hard].some((g) => resolve(g) === to)
@@ -79,15 +141,17 @@ const operandsOf = (
   graph: Graph,
   layout: Layout,
   inlined: readonly (number | undefined)[],
+  leader: ReadonlyMap<number, number>,
   at: number,
 ): { input: number; plain: boolean }[] => {
   const found: { input: number; plain: boolean }[] = []
+  const own = leader.get(at) ?? at
   const stack = [at]
   while (stack.length > 0) {
     const reader = stack.pop()!
     for (const input of layout.operands[reader]) {
       const { root } = layout.views[input]
-      if (inlined[root] === at) stack.push(root)
+      if (inlined[root] === own) stack.push(root)
       else found.push({ input, plain: readsPlainly(graph, layout, input, graph.exprs[reader]) })
     }
   }
@@ -119,27 +183,37 @@ const merge = (into: Group, from: Group): Group => {
   return into
 }
 
-/** Elementwise exprs whose only reader is a fold (or another such) are evaluated inside the fold: their tensor never exists. */
-const inlineFolds = (graph: Graph, layout: Layout): (number | undefined)[] => {
+/** Elementwise exprs that only folds of one pass (or others evaluated in it) read are evaluated inside: their tensor never exists. Gives the first of those folds. */
+const inlineFolds = (graph: Graph, layout: Layout, leader: ReadonlyMap<number, number>): (number | undefined)[] => {
   const inlined = new Array<number | undefined>(graph.exprs.length).fill(undefined)
-  graph.exprs.forEach((e, at) => {
-    if ((e.op !== 'sum' && e.op !== 'maxOver' && e.op !== 'argmax') || layout.unwindows[at] !== undefined) return
+  const sets = new Map<number, number[]>()
+  graph.exprs.forEach((_, at) => {
+    if (!isFold(graph, at) || layout.unwindows[at] !== undefined || !layout.roots[at]) return
+    const first = leader.get(at) ?? at
+    sets.set(first, [...(sets.get(first) ?? []), at])
+  })
+  for (const [first, folds] of sets) {
     // One long fold uses one lane of four: evaluate its operand with all four before.
-    if (sizeOf(e.shape) < 4) return
+    if (sizeOf(graph.exprs[first].shape) < 4) continue
+    const { shape } = graph.exprs[graph.exprs[first].inputs[0]]
     let budget = MAX_INLINED
-    const stack = [at]
+    /** How often each candidate has been met as an operand of what is evaluated inside. */
+    const met = new Map<number, number>()
+    const stack = [...folds]
     while (stack.length > 0) {
       const reader = stack.pop()!
-      const shape = graph.exprs[graph.exprs[at].inputs[0]].shape
       for (const input of layout.operands[reader]) {
         const { root, view } = layout.views[input]
         const fits = isElementwise(graph.exprs[root]) && sameShape(graph.exprs[root].shape, shape) && isContiguous(view, shape)
-        if (!fits || layout.readers[root] !== 1 || budget === 0) continue
-        inlined[root] = at
+        if (!fits || budget === 0) continue
+        const times = (met.get(root) ?? 0) + 1
+        met.set(root, times)
+        if (times !== layout.readers[root]) continue
+        inlined[root] = first
         budget--
         stack.push(root)
       }
     }
-  })
+  }
   return inlined
 }

@@ -23,7 +23,7 @@ export interface Store {
   readonly canonical: boolean
 }
 
-/** Fold over one more, last axis of every load: `terms` of them, from the identity, in ascending order. */
+/** Fold over one more, last axis of every load: `terms` of them, from the identity, in ascending order. Every store folds its own node; `joinedFolds` of `lower` says whether there may be several (never for argmax). */
 export interface Fold {
   readonly op: 'sum' | 'maxOver' | 'argmax'
   readonly dtype: Dtype

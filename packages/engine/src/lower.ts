@@ -1,6 +1,6 @@
 // From a graph to kernels: which loops run over which buffers. Order and addresses come later (schedule.ts, plan.ts), code last.
 import { bytesOf, type Graph, type GraphExpr, sizeOf, stridesOf } from '@bitloom/graph'
-import { fuse, isElementwise } from './fuse.ts'
+import { type Fusion, fuse, isElementwise } from './fuse.ts'
 import type { Access, Buffer, Kernel, Matrices, Nest, Node, Work } from './kernel.ts'
 import { type Layout, layOut, viewOf } from './layout.ts'
 import { unwindowNests } from './unwindow.ts'
@@ -22,19 +22,29 @@ export interface Lowered {
 const SMALL_DOT = 512
 const FEW_ROWS = 4
 
-/** Lowers a graph; with `trace`, each expr's tensor is stored and nothing is fused. */
-export const lower = (graph: Graph, trace: boolean): Lowered => new Lowering(graph, trace).run()
+export interface LowerOptions {
+  /** Each expr's tensor is stored and nothing is fused. */
+  readonly trace: boolean
+  /** Nests may fold several nodes at once (kernel.ts, Fold). */
+  readonly joinedFolds?: boolean
+}
+
+/** Lowers a graph. What a backend does not know yet, it declines by leaving the option out. */
+export const lower = (graph: Graph, options: LowerOptions | boolean): Lowered =>
+  new Lowering(graph, typeof options === 'boolean' ? { trace: options } : options).run()
 
 class Lowering {
   readonly graph: Graph
   readonly trace: boolean
+  readonly joinedFolds: boolean
   readonly layout: Layout
   readonly buffers: Buffer[]
   readonly bufferOfRoot: (number | undefined)[]
 
-  constructor(graph: Graph, trace: boolean) {
+  constructor(graph: Graph, { trace, joinedFolds = false }: LowerOptions) {
     this.graph = graph
     this.trace = trace
+    this.joinedFolds = joinedFolds
     this.layout = layOut(graph, trace)
     this.buffers = graph.slots.map((slot, s) => ({ bytes: bytesOf(slot.dtype) * sizeOf(slot.shape), slot: s }))
     this.bufferOfRoot = graph.exprs.map((e) => (e.op === 'input' ? e.attrs[0] : undefined))
@@ -42,7 +52,7 @@ class Lowering {
 
   run(): Lowered {
     const { graph, layout } = this
-    const { groupOf, inlined } = fuse(graph, layout, !this.trace)
+    const { groupOf, inlined } = fuse(graph, layout, { join: !this.trace, joinedFolds: this.joinedFolds })
     const stored = this.#stored(groupOf, inlined)
     graph.exprs.forEach((e, at) => {
       if (stored[at]) this.bufferOfRoot[at] = this.buffers.push({ bytes: bytesOf(e.dtype) * sizeOf(e.shape) }) - 1
@@ -51,9 +61,10 @@ class Lowering {
     for (const group of new Set(groupOf)) {
       if (group === undefined) continue
       const members = [...group.members].sort((a, b) => a - b)
-      const work =
-        members.length > 1 || isElementwise(graph.exprs[members[0]])
-          ? [this.#elementwise(members, stored)]
+      const work = isElementwise(graph.exprs[members[0]])
+        ? [this.#elementwise(members, stored)]
+        : members.length > 1
+          ? [this.#folds(members, inlined)]
           : this.#single(members[0], inlined)
       kernels.push(this.#kernel(members, work))
     }
@@ -78,7 +89,7 @@ class Lowering {
   }
 
   /** A tensor needs memory if somebody looks at it, or another kernel reads it. */
-  #stored(groupOf: readonly (unknown | undefined)[], inlined: readonly (number | undefined)[]): boolean[] {
+  #stored(groupOf: Fusion['groupOf'], inlined: Fusion['inlined']): boolean[] {
     const { graph, layout } = this
     const stored = graph.exprs.map(() => false)
     graph.exprs.forEach((_, at) => {
@@ -86,7 +97,7 @@ class Lowering {
       if (!layout.roots[at]) return
       for (const input of layout.operands[at]) {
         const { root } = layout.views[input]
-        if (layout.roots[root] && inlined[root] === undefined && groupOf[root] !== groupOf[inlined[at] ?? at]) stored[root] = true
+        if (layout.roots[root] && inlined[root] === undefined && groupOf[root] !== (inlined[at] ?? groupOf[at])) stored[root] = true
       }
     })
     return stored
@@ -159,7 +170,7 @@ class Lowering {
     return e.op === 'const' ? { kind: 'const', bits: e.attrs[0] } : { kind: 'iota', view: map(view) }
   }
 
-  #single(at: number, inlined: readonly (number | undefined)[]): Work[] {
+  #single(at: number, inlined: Fusion['inlined']): Work[] {
     const { graph, layout } = this
     const e = graph.exprs[at]
     const canonical = layout.canonical[at]
@@ -245,7 +256,7 @@ class Lowering {
       case 'argmax': {
         const unwindow = layout.unwindows[at]
         return unwindow === undefined
-          ? [this.#fold(at, inlined)]
+          ? [this.#folds([at], inlined)]
           : unwindowNests(this.#leaf(unwindow.source), unwindow, e.shape, own, canonical)
       }
       case 'dot':
@@ -260,37 +271,37 @@ class Lowering {
     return canonical ? [copy(e, own, own, true)] : []
   }
 
-  /** A fold, with the exprs that only it reads evaluated inside. */
-  #fold(at: number, inlined: readonly (number | undefined)[]): Nest {
+  /** Folds in one pass, with the exprs that only they read evaluated inside. */
+  #folds(members: readonly number[], inlined: Fusion['inlined']): Nest {
     const { graph, layout } = this
-    const e = graph.exprs[at]
-    const [axis] = e.attrs
+    const first = graph.exprs[members[0]]
+    const [axis] = first.attrs
     const foldLast = (view: View): View => ({
       offset: view.offset,
       strides: [...view.strides.filter((_, i) => i !== axis), view.strides[axis]],
     })
     const nodes = new NodeList()
+    const nodeOf = new Map<number, number>()
     const visit = (input: number): number => {
       const { root } = layout.views[input]
-      if (inlined[root] !== at) return nodes.add(this.#leaf(input, foldLast))
+      if (!inlined[root]?.members.includes(members[0])) return nodes.add(this.#leaf(input, foldLast))
+      const known = nodeOf.get(root)
+      if (known !== undefined) return known
       const inner = graph.exprs[root]
       const args = inner.inputs.map(visit)
-      return nodes.add({
-        kind: 'op',
-        op: inner.op,
-        from: graph.exprs[inner.inputs[inner.op === 'where' ? 1 : 0]].dtype,
-        to: inner.dtype,
-        args,
-      })
+      const from = graph.exprs[inner.inputs[inner.op === 'where' ? 1 : 0]].dtype
+      const node = nodes.add({ kind: 'op', op: inner.op, from, to: inner.dtype, args })
+      nodeOf.set(root, node)
+      return node
     }
-    const node = visit(e.inputs[0])
-    const operand = graph.exprs[e.inputs[0]]
+    const stores = members.map((at) => ({ node: visit(graph.exprs[at].inputs[0]), access: this.#own(at), canonical: layout.canonical[at] }))
+    const operand = graph.exprs[first.inputs[0]]
     return {
       kind: 'nest',
-      shape: e.shape,
+      shape: first.shape,
       nodes: nodes.list,
-      stores: [{ node, access: this.#own(at), canonical: layout.canonical[at] }],
-      fold: { op: e.op as 'sum' | 'maxOver' | 'argmax', dtype: operand.dtype, terms: operand.shape[axis] },
+      stores,
+      fold: { op: first.op as 'sum' | 'maxOver' | 'argmax', dtype: operand.dtype, terms: operand.shape[axis] },
     }
   }
 

@@ -21,7 +21,7 @@ const check = (e: Expr, data: readonly { readonly shape: Shape; readonly data: D
   ]
   const graph = makeGraph(slots, [e], expr('const', [], { dtype: 'i32', attrs: [0] }))
   const zero = e.dtype === 'f32' ? new Float32Array(sizeOf(e.shape)) : new Int32Array(sizeOf(e.shape))
-  const lowered = lower(graph, false)
+  const lowered = lower(graph, { trace: false, joinedFolds: true })
   const { kernels, slotOf, copies } = schedule(lowered)
   const plan = planArena(lowered.buffers, { kernels, slotOf, kept: new Set([...copies.map((c) => c.buffer), lowered.probe]) })
   const { memory, pieces } = build(kernels, plan, { buffers: lowered.buffers, small: 0 })

@@ -223,36 +223,46 @@ class NestWriter {
       return
     }
     const { op, dtype, terms } = nest.fold
-    const [store] = this.loops.stores
-    const node = store.node
-    const acc = Array.from({ length: unroll.vectors }, (_, u) => this.#local('v128', `acc${u}`))
-    const best = Array.from({ length: op === 'argmax' ? unroll.vectors : 0 }, (_, u) => this.#local('v128', `best${u}`))
+    const folds = this.loops.stores.map((store, at) => ({
+      store,
+      acc: Array.from({ length: unroll.vectors }, (_, u) => this.#local('v128', `acc${at}.${u}`)),
+      best: Array.from({ length: op === 'argmax' ? unroll.vectors : 0 }, (_, u) => this.#local('v128', `best${at}.${u}`)),
+    }))
     const k = this.#local('v128', 'k')
     const one = this.#local('v128', 'one')
     let left = terms
-    if (op === 'sum') for (const a of acc) f.i32(0).op('i32x4.splat').set(a)
-    else {
+    if (op === 'sum') {
+      for (const { acc } of folds) for (const a of acc) f.i32(0).op('i32x4.splat').set(a)
+    } else {
       // max and argmax start from term 0, whatever it is (a NaN stays).
       const first: Unroll = { ...unroll, terms: 1 }
       this.#evaluate(TERM, first)
-      for (let u = 0; u < unroll.vectors; u++) {
-        pushValue(f, this.#operand(node, u, 0, first))
-        f.set(op === 'argmax' ? best[u] : acc[u])
-        if (op === 'argmax') f.i32(0).op('i32x4.splat').set(acc[u])
-      }
+      for (const { store, acc, best } of folds)
+        for (let u = 0; u < unroll.vectors; u++) {
+          pushValue(f, this.#operand(store.node, u, 0, first))
+          f.set(op === 'argmax' ? best[u] : acc[u])
+          if (op === 'argmax') f.i32(0).op('i32x4.splat').set(acc[u])
+        }
       f.i32(0).op('i32x4.splat').set(k).i32(1).op('i32x4.splat').set(one)
       this.#advance(this.foldAxis, 1)
       left--
     }
+    const add = op === 'maxOver' ? 'f32x4.pmax' : dtype === 'f32' ? 'f32x4.add' : 'i32x4.add'
     const run = (count: number, of: Unroll): void => {
       if (count === 0) return
       this.#repeat('fold', count, () => {
         this.#evaluate(TERM, of)
         for (let t = 0; t < of.terms; t++) {
           if (op === 'argmax') f.get(k).get(one).op('i32x4.add').set(k)
-          for (let u = 0; u < of.vectors; u++) {
-            const x = this.#operand(node, u, t, of)
-            if (op === 'argmax') {
+          for (const { store, acc, best } of folds)
+            for (let u = 0; u < of.vectors; u++) {
+              const x = this.#operand(store.node, u, t, of)
+              if (op !== 'argmax') {
+                f.get(acc[u])
+                pushValue(f, x)
+                f.op(add).set(acc[u])
+                continue
+              }
               const scratch = this.scratch[0]
               f.get(best[u])
               pushValue(f, x)
@@ -261,12 +271,7 @@ class NestWriter {
               f.get(best[u])
               pushValue(f, x)
               f.op('f32x4.pmax').set(best[u])
-            } else {
-              f.get(acc[u])
-              pushValue(f, x)
-              f.op(op === 'maxOver' ? 'f32x4.pmax' : dtype === 'f32' ? 'f32x4.add' : 'i32x4.add').set(acc[u])
             }
-          }
         }
         this.#advance(this.foldAxis, of.terms)
       })
@@ -274,8 +279,9 @@ class NestWriter {
     run(Math.floor(left / unroll.terms), unroll)
     if (unroll.terms > 1) run(left % unroll.terms, { ...unroll, terms: 1 })
     this.#advance(this.foldAxis, -terms)
-    for (let u = 0; u < unroll.vectors; u++)
-      this.#store(store.access, { local: acc[u], mask: false, uniform: false }, store.canonical, u, unroll)
+    for (const { store, acc } of folds)
+      for (let u = 0; u < unroll.vectors; u++)
+        this.#store(store.access, { local: acc[u], mask: false, uniform: false }, store.canonical, u, unroll)
   }
 
   /** Evaluates every node of one level, each for all unrolled positions before the next. */

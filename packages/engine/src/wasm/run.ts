@@ -55,7 +55,7 @@ const unreachable = new FinalizationRegistry<Team>((team) => team.close())
 
 /** A step's kernels and where everything lies. */
 const arrange = (graph: Graph, streamed: readonly number[] = []) => {
-  const lowered = lower(graph, false)
+  const lowered = lower(graph, { trace: false, joinedFolds: true })
   const scheduled = schedule(lowered)
   const { kernels, buffers } = withStreams(graph, withCopies(scheduled, graph.slots), lowered.buffers, streamed)
   const plan = planArena(buffers, { kernels, slotOf: scheduled.slotOf, kept: new Set([lowered.probe]) })
@@ -143,10 +143,12 @@ const compile = (graph: Graph, options: WasmOptions & CompileOptions): Program =
     text,
     close: () => {
       closed = true
-      team?.team.close()
+      if (team === undefined) return
+      unreachable.unregister(team.team)
+      team.team.close()
     },
   }
-  if (team !== undefined) unreachable.register(program, team.team)
+  if (team !== undefined) unreachable.register(program, team.team, team.team)
   return program
 }
 
