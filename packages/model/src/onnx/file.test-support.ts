@@ -14,6 +14,7 @@ export type FileAttribute =
   | string
   | { readonly float: number }
   | { readonly floats: readonly number[] }
+  | { readonly strings: readonly string[] }
   | readonly number[]
   | { readonly tensor: FileTensor }
   | { readonly graph: FileGraph }
@@ -81,6 +82,7 @@ function attribute([name, a]: [string, FileAttribute]): object {
   if (Array.isArray(a)) return { name, type: ATTRIBUTE.ints, ints: a }
   if ('float' in a) return { name, type: ATTRIBUTE.float, f: a.float }
   if ('floats' in a) return { name, type: ATTRIBUTE.floats, floats: a.floats }
+  if ('strings' in a) return { name, type: ATTRIBUTE.strings, strings: a.strings.map((x) => new TextEncoder().encode(x)) }
   if ('tensor' in a) return { name, type: ATTRIBUTE.tensor, t: tensorMessage(a.tensor) }
   if ('of' in a) return { name, type: ATTRIBUTE.int, refAttrName: a.of }
   return { name, type: ATTRIBUTE.graph, g: graphBytes((a as { graph: FileGraph }).graph) }

@@ -229,3 +229,16 @@ test('a chain of fifty thousand nodes is read in seconds', () => {
   assert.equal(refusals(grow(chain), 30_000), 0)
   assert.equal(refusals(grow(chain.toReversed()), 30_000), 0)
 })
+
+test('loops in loops stop at a bound', () => {
+  let inner: FileNode = { op: 'Neg', in: ['v'], out: ['w'] }
+  for (let depth = 0; depth < 6; depth++) {
+    const body = {
+      inputs: [{ name: 'i' }, { name: 'c' }, { name: 'v' }],
+      nodes: [inner, { op: 'Identity', in: ['c'], out: ['go'] }],
+      outputs: ['go', 'w'],
+    }
+    inner = { op: 'Loop', in: ['turns', '', depth === 5 ? 'x' : 'v'], out: [depth === 5 ? 'y' : 'w'], with: { body: { graph: body } } }
+  }
+  assert.equal(refusals(grow([inner, { op: 'Constant', out: ['turns'], with: { value: { tensor: ints('', [4000], []) } } }]), 20_000), 1)
+})

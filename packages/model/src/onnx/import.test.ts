@@ -359,6 +359,101 @@ test('a branch is taken where its condition is known, and refused where it is no
   )
 })
 
+test('loops whose turns are known are written out: carried values, collected ones, names from around', () => {
+  const body = (condition: FileNode) => ({
+    graph: {
+      inputs: [
+        { name: 'i', element: ELEMENT.i64, shape: [] },
+        { name: 'c', element: ELEMENT.bool, shape: [] },
+        { name: 'h', shape: [2] },
+      ],
+      nodes: [
+        { op: 'Gather', in: ['x', 'i'], out: ['row'] },
+        { op: 'MatMul', in: ['h', 'w'], out: ['hw'] },
+        { op: 'Add', in: ['hw', 'row'], out: ['next'] },
+        { op: 'Neg', in: ['next'], out: ['seen'] },
+        condition,
+      ],
+      outputs: ['go', 'next', 'seen'],
+    },
+  })
+  const model = (turns: string, condition: FileNode): FileModel => ({
+    inputs: [{ name: 'x', shape: [3, 2] }],
+    initializers: [floats('w', [2, 2], [1, 1, 0, 1]), ints('three', [3], []), ints('one', [1], []), floats('h0', [2], [0, 0])],
+    nodes: [
+      { op: 'Identity', in: ['h0'], out: ['start'] },
+      { op: 'Loop', in: [turns, '', 'start'], out: ['last', 'all'], with: { body: body(condition) } },
+    ],
+    outputs: ['last', 'all'],
+  })
+  const on: FileNode = { op: 'Identity', in: ['c'], out: ['go'] }
+  const whole = read(model('three', on))
+  const x = [1, 2, 3, 4, 5, 6]
+  // h = h·[[1, 1], [0, 1]] + row, three times
+  const { outputs, gradients } = evaluated(whole, { x })
+  assert.deepEqual(
+    [outputs.last, outputs.all],
+    [
+      [9, 17],
+      [-1, -2, -4, -7, -9, -17],
+    ],
+  )
+  assert.deepEqual(gradients.x, [3, 1, 2, 1, 1, 1])
+  assert.equal(gradients.w.length, 4)
+  const cut = read(model('three', { op: 'Less', in: ['i', 'one'], out: ['go'] }))
+  assert.deepEqual(evaluated(cut, { x }).outputs.all, [-1, -2, -4, -7])
+  refused(model('three', { op: 'Greater', in: ['total', 'total'], out: ['go'] }), /nothing in the file makes "total"/)
+  refused({ ...model('', on) }, /more than 4096 turns|index 3 of axis 0/)
+  const endless = model('', on)
+  refused(
+    {
+      ...endless,
+      nodes: [
+        { op: 'Cast', in: ['x'], out: ['n'], with: { to: ELEMENT.i64 } },
+        { op: 'ReduceMax', in: ['n'], out: ['m'], with: { keepdims: 0 } },
+        { ...endless.nodes[1], in: ['m', '', 'h0'] },
+      ],
+    },
+    /number of turns depends on what the model is given/,
+  )
+})
+
+test('lists of tensors are gone before there is a graph', () => {
+  const model = read({
+    inputs: [{ name: 'x', shape: [2, 5] }],
+    initializers: [ints('sizes', [2, 3]), ints('two', [2], []), ints('last', [-1], []), ints('zero', [0], [])],
+    nodes: [
+      { op: 'SplitToSequence', in: ['x', 'sizes'], out: ['parts'], with: { axis: 1 } },
+      { op: 'SequenceAt', in: ['parts', 'last'], out: ['b'] },
+      { op: 'SplitToSequence', in: ['b', 'two'], out: ['pairs'], with: { axis: 1 } },
+      { op: 'SequenceEmpty', out: ['none'] },
+      { op: 'SequenceInsert', in: ['none', 'b'], out: ['one'] },
+      { op: 'SequenceInsert', in: ['one', 'b2', 'zero'], out: ['both'] },
+      { op: 'Neg', in: ['b'], out: ['b2'] },
+      { op: 'ConcatFromSequence', in: ['both'], out: ['stacked'], with: { axis: 0, new_axis: 1 } },
+      { op: 'SequenceLength', in: ['pairs'], out: ['n'] },
+      { op: 'SequenceConstruct', in: ['b', 'b2'], out: ['made'] },
+      { op: 'SequenceErase', in: ['made', 'zero'], out: ['rest'] },
+      { op: 'ConcatFromSequence', in: ['rest'], out: ['kept'], with: { axis: 0 } },
+    ],
+    outputs: ['stacked', 'n', 'kept'],
+  })
+  const { outputs } = evaluated(model, { x: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] })
+  assert.deepEqual(model.outputs[0].shape, [2, 2, 3])
+  assert.deepEqual(outputs, { stacked: [-2, -3, -4, -7, -8, -9, 2, 3, 4, 7, 8, 9], n: [2], kept: [-2, -3, -4, -7, -8, -9] })
+  refused(
+    {
+      inputs: [{ name: 'x', shape: [2] }],
+      nodes: [
+        { op: 'SequenceConstruct', in: ['x'], out: ['l'] },
+        { op: 'Neg', in: ['l'], out: ['y'] },
+      ],
+      outputs: ['y'],
+    },
+    /input 0 is a list of tensors/,
+  )
+})
+
 test('half, bfloat16 and float64 weights become float32, and what was rounded is said', () => {
   const raw = (name: string, dataType: number, bytes: Uint8Array) => ({ name, dims: [2], dataType, rawData: bytes })
   const message = ModelProto.decode(

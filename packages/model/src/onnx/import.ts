@@ -8,8 +8,9 @@ import { constant } from '../tensor.ts'
 import { type DecodeOptions, decodeModel, OnnxError, type OnnxModel, type OnnxNode, type OnnxTensor } from './decode.ts'
 import { inputNotes, inputsOf } from './inputs.ts'
 import type { Table } from './known.ts'
+import { isListOperator } from './lists.ts'
 import { OPERATORS } from './ops/index.ts'
-import { isBranch, orderOf, readsOf } from './order.ts'
+import { holdsGraphs, orderOf, readsOf } from './order.ts'
 import { parametersOf } from './parameters.ts'
 import { execute, listedLines, operatorOf, Restart, type Run, smoothReach } from './run.ts'
 import { ELEMENT } from './schema.ts'
@@ -185,7 +186,7 @@ function refuseUnsupported(nodes: readonly OnnxNode[]): void {
   const counts = new Map<string, OnnxNode[]>()
   for (const node of nodes) {
     const name = operatorOf(node)
-    if (Object.hasOwn(OPERATORS, name) || isBranch(node)) continue
+    if (Object.hasOwn(OPERATORS, name) || holdsGraphs(node) || isListOperator(node)) continue
     counts.set(name, [...(counts.get(name) ?? []), node])
   }
   if (counts.size === 0) return

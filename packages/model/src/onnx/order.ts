@@ -6,7 +6,7 @@ import { listed } from './trainable.ts'
 
 /**
  * Nodes that `outputs` depend on, each after those it reads; otherwise in the file's order.
- * @param given names that are there from the start: inputs, initializers; undefined inside a branch, which sees names from around it
+ * @param given names that are there from the start: inputs, initializers; undefined inside a graph's graph, which sees names from around it
  * @throws {OnnxError} a name is made twice or nowhere, or nodes wait for each other in a circle
  */
 export function orderOf(nodes: readonly OnnxNode[], outputs: readonly string[], given: ReadonlySet<string> | undefined): OnnxNode[] {
@@ -60,29 +60,31 @@ export function orderOf(nodes: readonly OnnxNode[], outputs: readonly string[], 
 /** A node as people find it in their file. */
 export const labelOf = (node: OnnxNode): string => (node.name ? `${node.op} "${node.name}"` : `${node.op} that makes "${node.outputs[0]}"`)
 
-type Branch = Pick<OnnxModel, 'nodes' | 'initializers' | 'inputs' | 'outputs'>
+/** A graph inside a node. */
+export type Graph = Pick<OnnxModel, 'nodes' | 'initializers' | 'inputs' | 'outputs'>
 
-export const isBranch = (node: OnnxNode): boolean => node.op === 'If' && node.domain === ''
+/** Whether a node holds graphs of its own, which are written out where what steers them is known. */
+export const holdsGraphs = (node: OnnxNode): boolean => (node.op === 'If' || node.op === 'Loop') && node.domain === ''
 
 /** The graphs inside a node, by attribute. */
-export function branchesOf(node: OnnxNode): Readonly<Record<string, Branch>> {
-  const branches: Record<string, Branch> = Object.create(null)
+export function graphsOf(node: OnnxNode): Readonly<Record<string, Graph>> {
+  const graphs: Record<string, Graph> = Object.create(null)
   for (const [name, a] of Object.entries(node.attributes))
-    if (typeof a === 'object' && 'graph' in a) branches[name] = decodeSubgraph(a, new Map([['', node.opset]]))
-  return branches
+    if (typeof a === 'object' && 'graph' in a) graphs[name] = decodeSubgraph(a, new Map([['', node.opset]]))
+  return graphs
 }
 
-/** Branches in branches are looked into this deep for the names they read. */
+/** Graphs in graphs are looked into this deep for the names they read. */
 const MAX_DEPTH = 8
 
-/** What a node reads: its inputs, and the names from around it that its branches read. */
+/** What a node reads: its inputs, and the names from around it that its graphs read. */
 export function readsOf(node: OnnxNode, depth = 0): readonly string[] {
-  if (!isBranch(node) || depth >= MAX_DEPTH) return node.inputs
+  if (!holdsGraphs(node) || depth >= MAX_DEPTH) return node.inputs
   const before = reads.get(node)
   if (before) return before
-  const around = Object.values(branchesOf(node)).flatMap((branch) => {
-    const own = new Set([...branch.initializers.keys(), ...branch.nodes.flatMap((n) => n.outputs)])
-    const read = [...branch.nodes.flatMap((n) => readsOf(n, depth + 1)), ...branch.outputs.map((o) => o.name)]
+  const around = Object.values(graphsOf(node)).flatMap((inner) => {
+    const own = new Set([...inner.initializers.keys(), ...inner.inputs.map((v) => v.name), ...inner.nodes.flatMap((n) => n.outputs)])
+    const read = [...inner.nodes.flatMap((n) => readsOf(n, depth + 1)), ...inner.outputs.map((o) => o.name)]
     return read.filter((name) => name !== '' && !own.has(name))
   })
   const all = [...node.inputs, ...new Set(around)]

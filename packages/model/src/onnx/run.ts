@@ -7,11 +7,12 @@ import { STREAM } from '../random.ts'
 import type { OnnxNode } from './decode.ts'
 import { OnnxError } from './error.ts'
 import { exprOf, type Table, valueOfClosed } from './known.ts'
+import { allKnown, type Held, isList, isListOperator, LIST_OPERATORS } from './lists.ts'
 import { opNode, type Stream } from './op.ts'
 import { OPERATORS } from './ops/index.ts'
-import { branchesOf, isBranch, labelOf, orderOf } from './order.ts'
+import { type Graph, graphsOf, holdsGraphs, labelOf, orderOf } from './order.ts'
 import { nearestWayOut } from './unsupported.ts'
-import { isKnown, type Known, knownOf, type Value } from './value.ts'
+import { isKnown, type Known, known, knownInts, knownOf, type Value } from './value.ts'
 
 export type Run = {
   readonly outputs: Record<string, Expr>
@@ -37,20 +38,36 @@ export type Execution = {
 }
 
 /** Names in a graph, or in one inside of it, which sees those around it. */
-type Scope = { readonly get: (name: string) => Value | undefined; readonly set: (name: string, value: Value) => void }
+type Scope = { readonly get: (name: string) => Held | undefined; readonly set: (name: string, held: Held) => void }
 
-const scopeOf = (env: Map<string, Value>, around?: Scope): Scope => ({
+const scopeOf = (env: Map<string, Held>, around?: Scope): Scope => ({
   get: (name) => env.get(name) ?? around?.get(name),
-  set: (name, value) => void env.set(name, value),
+  set: (name, held) => void env.set(name, held),
 })
+
+/** Graphs may lie in graphs this deep. */
+const MAX_NESTING = 8
+/** A loop's turns are written out up to here, and all nodes together, turns counted, up to there. */
+const MAX_TURNS = 4096
+const MAX_RUN = 2 ** 18
 
 /** Runs the nodes over values; what fails does not stop the others, so that all of it can be said at once. */
 export function execute(x: Execution): Run {
   const problems: string[] = []
   const causes: unknown[] = []
   const updates: Record<string, Expr> = {}
+  const failed = new Set<string>()
   let streams = 0
-  const toExpr = (v: Value): Expr => (isKnown(v) ? exprOf(v, x.store) : v)
+  let ran = 0
+  const written = new Map<Known, Expr>()
+  const toExpr = (v: Value): Expr => {
+    if (!isKnown(v)) return v
+    const before = written.get(v)
+    if (before) return before
+    const e = exprOf(v, x.store)
+    written.set(v, e)
+    return e
+  }
   const toKnown = (v: Value): Known | undefined => (isKnown(v) ? v : x.parameters.has(v) ? undefined : valueOfClosed(v))
   const needKnown = (v: Value): Known | undefined => {
     const now = toKnown(v)
@@ -61,6 +78,11 @@ export function execute(x: Execution): Run {
     const leaves = parametersUnder(v, x.parameters)
     if (leaves.length > 0 && leaves.map(x.fix).every((k) => k !== undefined)) throw new Restart()
     return undefined
+  }
+  const mustKnow = (what: string, held: Held | undefined): number => {
+    const k = held && !isList(held) ? needKnown(held) : undefined
+    if (k?.values.length !== 1) throw new OnnxError(`${what} depends on what the model is given; ${nearestWayOut('Loop')}`)
+    return k.values[0]
   }
   const attempt = (label: string, f: () => void): boolean => {
     try {
@@ -73,12 +95,12 @@ export function execute(x: Execution): Run {
       return false
     }
   }
-  const runNode = (node: OnnxNode, scope: Scope, depth: number): readonly (Value | undefined)[] => {
-    if (isBranch(node)) return runBranch(node, scope, depth)
+
+  /** The values of a node's outputs, by its operator's importer. */
+  const runOperator = (node: OnnxNode, inputs: readonly (Value | undefined)[], scope: Scope): readonly (Value | undefined)[] => {
     const operator = OPERATORS[operatorOf(node)]
     if (!operator) throw new OnnxError(`it is not supported: ${nearestWayOut(operatorOf(node))}`)
-    const parameterAt = (name: string): string | undefined => x.parameters.get(scope.get(name)!)
-    const inputs = node.inputs.map((name) => (name === '' ? undefined : scope.get(name)))
+    const parameterAt = (name: string): string | undefined => x.parameters.get(scope.get(name) as Value)
     const view = opNode(node, x.training, inputs, {
       toExpr,
       toKnown,
@@ -97,46 +119,127 @@ export function execute(x: Execution): Run {
     const result = operator(view)
     return Array.isArray(result) ? (result as readonly (Value | undefined)[]) : [result as Value]
   }
-  /** The branch that a condition known now selects. */
-  const runBranch = (node: OnnxNode, scope: Scope, depth: number): readonly (Value | undefined)[] => {
-    const given = scope.get(node.inputs[0] ?? '')
-    const condition = given && needKnown(given)
-    if (!condition) throw new OnnxError(`its condition depends on what the model is given; ${nearestWayOut('If')}`)
-    if (depth >= MAX_NESTING) throw new OnnxError(`branches inside branches, ${depth} deep`)
-    const branch = branchesOf(node)[condition.values[0] !== 0 ? 'then_branch' : 'else_branch']
-    if (!branch) throw new OnnxError('the branch is missing')
-    const inner = scopeOf(new Map([...branch.initializers].map(([name, t]) => [name, knownOf(t)])), scope)
-    const outputs = branch.outputs.map((v) => v.name)
-    runAll(orderOf(branch.nodes, outputs, undefined), inner, depth + 1)
-    return outputs.map((name) => inner.get(name))
+
+  const runNode = (node: OnnxNode, scope: Scope, depth: number): readonly (Held | undefined)[] => {
+    if (++ran > MAX_RUN) throw new OnnxError(`more than ${MAX_RUN} nodes once loops are written out`)
+    if (holdsGraphs(node)) {
+      if (depth >= MAX_NESTING) throw new OnnxError(`graphs inside graphs, ${depth} deep`)
+      return node.op === 'If' ? runBranch(node, scope, depth) : runLoop(node, scope, depth)
+    }
+    const inputs = node.inputs.map((name) => (name === '' ? undefined : scope.get(name)))
+    if (isListOperator(node)) {
+      const sizes = (v: Value): Known => {
+        const k = needKnown(v)
+        if (!k) throw new OnnxError(`a position or size depends on what the model is given; ${nearestWayOut('SequenceAt')}`)
+        return k
+      }
+      const run = (op: string, given: readonly (Value | undefined)[], outputs: number, attributes: OnnxNode['attributes']) => {
+        const names = Array.from({ length: outputs }, (_, i) => `${i}`)
+        const part = { ...node, op, opset: Math.max(13, node.opset), inputs: given.map((_, i) => `${i}`), outputs: names, attributes }
+        return runOperator(part, given, scope) as readonly Value[]
+      }
+      return [LIST_OPERATORS[node.op](node, inputs, { known: sizes, run })]
+    }
+    // an Identity may carry a list from one graph into another
+    if (node.op === 'Identity' && inputs[0] && isList(inputs[0])) return inputs
+    const list = inputs.findIndex((h) => h && isList(h))
+    if (list >= 0) throw new OnnxError(`input ${list} is a list of tensors; ${nearestWayOut('SequenceMap')}`)
+    return runOperator(node, inputs as (Value | undefined)[], scope)
   }
-  const failed = new Set<string>()
+
+  /** The branch that a condition known now selects. */
+  const runBranch = (node: OnnxNode, scope: Scope, depth: number): readonly (Held | undefined)[] => {
+    const condition = mustKnow('its condition', scope.get(node.inputs[0] ?? ''))
+    const branch = graphsOf(node)[condition !== 0 ? 'then_branch' : 'else_branch']
+    if (!branch) throw new OnnxError('the branch is missing')
+    return runInner(branch, orderOf(branch.nodes, namesOf(branch), undefined), new Map(), scope, depth)
+  }
+
+  /** A loop whose number of turns is known now, turn by turn. */
+  const runLoop = (node: OnnxNode, scope: Scope, depth: number): readonly (Held | undefined)[] => {
+    const { body } = graphsOf(node)
+    if (!body) throw new OnnxError('the body is missing')
+    const at = (i: number): Held | undefined => (node.inputs[i] ? scope.get(node.inputs[i]) : undefined)
+    const turns = at(0) ? mustKnow('its number of turns', at(0)) : Number.POSITIVE_INFINITY
+    let goesOn = at(1) ? mustKnow('its condition', at(1)) !== 0 : true
+    const carried = node.inputs.length - 2
+    if (carried < 0 || body.inputs.length !== carried + 2 || body.outputs.length <= carried)
+      throw new OnnxError(`a body of ${body.inputs.length} inputs and ${body.outputs.length} outputs for ${carried} carried values`)
+    let state: (Held | undefined)[] = node.inputs.slice(2).map((name) => scope.get(name))
+    const scanned: Value[][] = body.outputs.slice(carried + 1).map(() => [])
+    const ordered = orderOf(body.nodes, namesOf(body), undefined)
+    for (let turn = 0; turn < turns && goesOn; turn++) {
+      if (turn >= MAX_TURNS) throw new OnnxError(`more than ${MAX_TURNS} turns`)
+      const [count, condition, ...names] = body.inputs.map((v) => v.name)
+      const env = new Map<string, Held>([
+        [count, known('i64', [], [turn])],
+        [condition, known('bool', [], [1])],
+      ])
+      names.forEach((name, i) => {
+        const held = state[i]
+        if (held) env.set(name, held)
+      })
+      const [next, ...results] = runInner(body, ordered, env, scope, depth)
+      if (problems.length > 0) break
+      goesOn = mustKnow('whether it goes on', next) !== 0
+      state = results.slice(0, carried)
+      results.slice(carried).forEach((held, i) => {
+        if (!held || isList(held)) throw new OnnxError('what it collects is no tensor')
+        scanned[i].push(held)
+      })
+    }
+    const part = { ...node, opset: 17, inputs: ['', ''], outputs: [''] }
+    const stack = (values: readonly Value[]): Value => {
+      const rows = values.map((v) => runOperator({ ...part, op: 'Unsqueeze' }, [v, knownInts([0])], scope)[0])
+      return runOperator({ ...part, op: 'Concat', attributes: { axis: 0 } }, rows, scope)[0]!
+    }
+    return [...state, ...scanned.map((values, i) => (node.outputs[carried + i] ? stack(values) : undefined))]
+  }
+
+  const runInner = (
+    inner: Graph,
+    nodes: readonly OnnxNode[],
+    env: Map<string, Held>,
+    around: Scope,
+    depth: number,
+  ): readonly (Held | undefined)[] => {
+    for (const [name, t] of inner.initializers) env.set(name, knownOf(t))
+    const scope = scopeOf(env, around)
+    runAll(nodes, scope, depth + 1)
+    return namesOf(inner).map((name) => scope.get(name))
+  }
+
   const runAll = (nodes: readonly OnnxNode[], scope: Scope, depth: number): void => {
     for (const node of nodes) {
       const skipped = node.inputs.some((name) => failed.has(name))
       const done =
         !skipped &&
         attempt(labelOf(node), () => {
-          const values = runNode(node, scope, depth)
-          const closed = depth === 0 && node.inputs.every((name) => name === '' || isKnown(scope.get(name)!))
+          const before = problems.length
+          const held = runNode(node, scope, depth)
+          if (problems.length > before) throw new OnnxError('a graph inside of it cannot be imported')
+          const closed = depth === 0 && allKnown(node.inputs.map((name) => (name === '' ? undefined : scope.get(name))))
           node.outputs.forEach((name, i) => {
             if (name === '') return
-            const value = values[i]
+            const value = held[i]
             if (!value) throw new OnnxError(`output ${i} ("${name}") is not computed`)
             scope.set(name, value)
-            if (closed && isKnown(value)) x.folded.set(name, value)
+            if (closed && !isList(value) && isKnown(value)) x.folded.set(name, value)
           })
         })
       if (!done) for (const name of node.outputs) failed.add(name)
     }
   }
-  const top = scopeOf(x.env)
+
+  const top = scopeOf(x.env as Map<string, Held>)
   runAll(x.nodes, top, 0)
   const outputs: Record<string, Expr> = {}
   for (const name of x.outputs)
     if (!failed.has(name))
       attempt(`output "${name}"`, () => {
-        outputs[name] = toExpr(top.get(name)!)
+        const held = top.get(name)!
+        if (isList(held)) throw new OnnxError(`it is a list of tensors; ${nearestWayOut('SequenceMap')}`)
+        outputs[name] = toExpr(held)
       })
   if (problems.length > 0) {
     const message = problems.length === 1 ? problems[0] : `${problems.length} operators cannot be imported:\n${listedLines(problems)}`
@@ -145,8 +248,7 @@ export function execute(x: Execution): Run {
   return { outputs, updates, random: streams > 0 }
 }
 
-/** Branches may lie in branches this deep. */
-const MAX_NESTING = 8
+const namesOf = (graph: Graph): string[] => graph.outputs.map((v) => v.name)
 
 /** The parameters that an expr is computed from; none where it is computed from anything else too. */
 function parametersUnder(e: Expr, parameters: ReadonlyMap<Value, string>): string[] {

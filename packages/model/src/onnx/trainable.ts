@@ -74,6 +74,8 @@ export function weightsOf(model: OnnxModel): Weights {
   }
   if (found.length > 0) warnings.push(`${found.length} weights are Constant nodes of the file and are trained: ${listed(found)}`)
   if (unnamed.length > 0) warnings.push(renamed(unnamed, model))
+  if (model.opset < 7 || model.opset > 22)
+    warnings.push(`the file is of opset ${model.opset}; 7 to 21 are what is tested\nExport with opset 17 if the model misbehaves.`)
   const inferring = model.nodes.filter((n) => n.op === 'BatchNormalization' && n.domain === '' && infers(n))
   if (inferring.length > 0)
     warnings.push(

@@ -11,7 +11,7 @@ const SPECTRAL = 'compute the transform before the model, or write it as a produ
 
 const WAYS: Readonly<Record<string, string>> = {
   If: BRANCHES,
-  Loop: `${BRANCHES}; write nn.EmbeddingBag as nn.Embedding and a mean or sum`,
+  Loop: BRANCHES,
   Scan: BRANCHES,
   NonZero: SIZES,
   Unique: SIZES,

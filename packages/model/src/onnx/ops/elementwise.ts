@@ -2,6 +2,7 @@
 
 import { type Expr, type Shape, sizeOf } from '@bitloom/graph'
 import { broadcastShape } from '../../tensor.ts'
+import { OnnxError } from '../error.ts'
 import type { OpImporter, OpNode } from '../op.ts'
 import { isKnown, type Kind, type Known, known, MAX_KNOWN, roundTo, type Value } from '../value.ts'
 
@@ -80,8 +81,11 @@ export function combine(
 /** A binary operator. `numbers` is exact or rounds once (the result is then rounded to f32 where the operands are). */
 export const binary =
   (numbers: (x: number, y: number) => number, exprs: (a: Expr, b: Expr) => Expr, kind?: Kind): OpImporter =>
-  (node) =>
-    combine(node, node.value(0), node.value(1), numbers, exprs, kind)
+  (node) => {
+    if (node.opset < 7 && node.has('axis'))
+      throw new OnnxError('it broadcasts along an axis of its own, as before opset 7\nExport with opset 17.')
+    return combine(node, node.value(0), node.value(1), numbers, exprs, kind)
+  }
 
 /** A unary operator that numbers compute exactly or with one rounding. */
 export const unary =

@@ -20,9 +20,9 @@ import {
 } from '../../tensor.ts'
 import { OnnxError } from '../error.ts'
 import type { OpImporter, OpNode, OpTable } from '../op.ts'
-import { isKnown, type Value } from '../value.ts'
+import { isKnown, knownInts, type Value } from '../value.ts'
 import { shapeFrom } from './constants.ts'
-import { concatKnown, expandKnown, permuteKnown, reshapeKnown, sliceKnown } from './known-movement.ts'
+import { concatKnown, expandKnown, gatherKnown, permuteKnown, reshapeKnown, sliceKnown } from './known-movement.ts'
 import { takeAlong } from './rows.ts'
 
 /** A value in another shape of the same size. */
@@ -162,6 +162,12 @@ const split: OpImporter = (node) => {
 
 const tile: OpImporter = (node) => {
   const repeats = node.knownInts(1)
+  const given = node.value(0)
+  if (isKnown(given) && repeats.length === given.shape.length && sizeOf(given.shape) * sizeOf(repeats) <= 2 ** 16)
+    return repeats.reduce((k, r, axis) => {
+      const d = k.shape[axis]
+      return gatherKnown(k, knownInts(Array.from({ length: d * r }, (_, i) => i % d)), axis)
+    }, given)
   let x = node.expr(0)
   if (repeats.length !== x.shape.length) throw new OnnxError(`${repeats.length} repeats of [${x.shape}]`)
   repeats.forEach((r, axis) => {
