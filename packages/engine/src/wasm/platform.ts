@@ -67,15 +67,12 @@ const scope = globalThis as unknown as {
   readonly MessageChannel?: new () => { readonly port1: { postMessage(message: unknown): void }; readonly port2: unknown }
   readonly Blob?: new (parts: string[], options: { type: string }) => unknown
   readonly URL: { createObjectURL(blob: unknown): string }
-  readonly navigator?: { readonly hardwareConcurrency?: number }
+  readonly document?: unknown
 }
 const nodeThreads = scope.process?.getBuiltinModule?.('node:worker_threads')
 
 /** Whether a worker starts while this thread blocks. A browser may need this thread's event loop for it. */
 export const startsWhileBlocked = nodeThreads !== undefined
-
-/** Logical processors, at least 1. */
-export const processors = (): number => Math.max(1, scope.navigator?.hardwareConcurrency ?? 1)
 
 /**
  * Why threads cannot work here, or undefined where they can.
@@ -83,6 +80,7 @@ export const processors = (): number => Math.max(1, scope.navigator?.hardwareCon
  */
 export const threadsMissing = (): string | undefined => {
   if (nodeThreads === undefined && scope.Worker === undefined) return 'no workers here'
+  if (scope.document !== undefined) return "a page's own thread may not wait; run the engine in a worker"
   if (typeof SharedArrayBuffer === 'undefined')
     return 'no SharedArrayBuffer here; a page has to be cross-origin isolated (COOP same-origin, COEP require-corp)'
   return undefined

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
-import { ClosedError, startThreads, ThreadError, wasm, wasmWith } from '@bitloom/engine'
+import { ClosedError, startThreads, stopThreads, ThreadError, wasm, wasmWith } from '@bitloom/engine'
 import { constI32, expr, type Graph, input, makeGraph, toBytes } from '@bitloom/graph'
 import type { Kernel } from '../kernel.ts'
 import { ORDER } from './barrier.ts'
@@ -48,6 +48,27 @@ test('a profile of several threads names every kernel once', () => {
   const times = program.profile()
   assert.equal(times.length, program.kernels)
   assert.ok(times.every(({ ms }) => ms >= 0))
+  program.close()
+})
+
+test('helpers that were stopped come again for whoever needs them, and closing many programs replaces them', () => {
+  const program = wasmWith({ threads: 3, small: 0 }).compile(grown(20))
+  const same = wasm.compile(grown(20))
+  for (const p of [program, same]) {
+    p.write(0, filled(20))
+    p.write(2, filled(20))
+  }
+  for (let round = 0; round < 3; round++) {
+    for (const p of [program, same]) p.step()
+    assert.deepEqual(Uint8Array.from(program.read(0)), same.read(0))
+    stopThreads()
+    for (let i = 0; i < 150; i++) {
+      const other = wasmWith({ threads: 2, small: 0 }).compile(grown(4))
+      other.step()
+      other.close()
+      other.close()
+    }
+  }
   program.close()
 })
 

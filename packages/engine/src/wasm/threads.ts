@@ -30,6 +30,11 @@ let waiting: { readonly count: number; readonly done: () => void }[] = []
 /** The program that the helpers serve. */
 let served: Team | undefined
 let nextId = 1
+/** A helper forgets a closed program only when its own garbage is collected, which an idle thread never does: after this much it is replaced. */
+const MOST_CLOSED_BYTES = 256 * 2 ** 20
+const MOST_CLOSED = 200
+let closedBytes = 0
+let closedPrograms = 0
 
 const grow = (count: number): void => {
   while (helpers.length < count) {
@@ -69,6 +74,8 @@ export const startThreads = (threads: number): Promise<void> => {
 /** Ends every helper; programs that still need them start new ones. */
 export const stopThreads = (): void => {
   served?.release()
+  closedBytes = 0
+  closedPrograms = 0
   for (const helper of helpers) helper.worker.stop()
   helpers = []
 }
@@ -159,9 +166,18 @@ export class Team {
 
   /** Lets go of the program's memory. */
   close(): void {
-    this.release()
+    if (this.#loaded.length === 0) return
+    try {
+      this.release()
+    } catch (error) {
+      // Who closes a program does not care that its threads broke off.
+      if (!(error instanceof ThreadError)) throw error
+    }
     for (const { worker } of this.#loaded) worker.post({ kind: 'close', id: this.#id } satisfies ToWorker)
     this.#loaded = []
+    closedBytes += this.#words.buffer.byteLength
+    closedPrograms++
+    if (closedBytes >= MOST_CLOSED_BYTES || closedPrograms >= MOST_CLOSED) stopThreads()
   }
 
   /** Waits until a word of the control block is `value`. */
