@@ -155,7 +155,7 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
       with: { mode: 'nearest', nearest_mode },
     })),
     {
-      in: [[1, 1, 5, 4], floats('', [8], [0, 0, 0.2, 0.1, 1, 1, 0.9, 1.2]), '', ints('', [1, 1, 3, 4])],
+      in: [[1, 1, 5, 4], floats('', [8], [0, 0, 0.2, 0.1, 1, 1, 0.9, 1.2]), '', ints('', [1, 1, 3, 6])],
       with: { mode: 'linear', coordinate_transformation_mode: 'tf_crop_and_resize', extrapolation_value: float(3) },
     },
     {
@@ -175,6 +175,13 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
     { in: [[3, 4], labels([3], 4)], with: { reduction }, outputs: 2 },
     { in: [[2, 4, 3], labels([2, 3], 4), [4]], with: { reduction, ignore_index: 2 }, positive: true, outputs: 2 },
   ]),
+}
+
+const close = (got: readonly number[], expected: readonly number[], within = 2e-6): void => {
+  assert.equal(got.length, expected.length)
+  got.forEach((v, i) => {
+    assert.ok(Math.abs(v - expected[i]) <= within * Math.max(1, Math.abs(expected[i])), `[${i}]: ${v}, not ${expected[i]}`)
+  })
 }
 
 /** The file of one operator. */
@@ -237,11 +244,133 @@ for (const [op, cases] of Object.entries(CASES))
   })
 
 test('every operator of a network has a case here, or is held elsewhere', () => {
-  // RMSNormalization is newer than onnxruntime's build; the optimizers of ONNX are no part of it; both have formulas below
+  // RMSNormalization is newer than this onnxruntime; it and the optimizers of ONNX are held to their formulas below
   const elsewhere = ['RMSNormalization']
-  const network = /Norm|LRN|Conv|Pool|LSTM|GRU|RNN|Resize|Upsample|Loss$/
+  const network = /Normalization|LRN|Conv|Pool|LSTM|GRU|RNN|Resize|Upsample|Loss$/
   assert.deepEqual(
     Object.keys(OPERATORS).filter((op) => network.test(op) && !(op in CASES) && !elsewhere.includes(op)),
     [],
   )
+})
+
+test('RMSNormalization by its formula', () => {
+  const { bytes, inputs } = fileOfCase('RMSNormalization', {
+    in: [
+      [2, 3, 4],
+      [3, 4],
+    ],
+    with: { axis: 1, epsilon: float(0.25) },
+    opset: 23,
+  })
+  const [x, w] = [inputs.x0.values, inputs.x1.values]
+  const squares = [0, 1].map((r) => x.slice(12 * r, 12 * r + 12).reduce((a, v) => a + v * v, 0) / 12)
+  close(
+    evaluated(importOnnx(bytes), { x0: x, x1: w }).outputs.y0,
+    x.map((v, i) => (v / Math.sqrt(squares[Math.floor(i / 12)] + 0.25)) * w[i % 12]),
+  )
+})
+
+test('batch norm in training: the batch normalises, outputs keep its biased variance as ONNX says, the state its unbiased one as PyTorch does', () => {
+  const statistics = { scale: [1, 2], bias: [0.5, -1], mean: [0.1, 0.2], variance: [0.3, 0.4] }
+  const x = draw(24)
+  const bytes = fileOf({
+    nodes: [
+      {
+        op: 'BatchNormalization',
+        in: ['x', ...Object.keys(statistics)],
+        out: ['y', 'nextMean', 'nextVariance'],
+        with: { training_mode: 1, momentum: float(0.75), epsilon: float(0.125) },
+      },
+    ],
+    initializers: Object.entries(statistics).map(([name, values]) => floats(name, [2], values)),
+    inputs: [{ name: 'x', shape: [3, 2, 4] }],
+    outputs: ['y', 'nextMean', 'nextVariance'],
+  })
+  const model = importOnnx(bytes)
+  assert.deepEqual(
+    model.parameters.map((p) => [p.name, p.frozen === true]),
+    [
+      ['scale', false],
+      ['bias', false],
+      ['mean', true],
+      ['variance', true],
+    ],
+  )
+  const channel = (c: number): number[] => x.filter((_, i) => Math.floor(i / 4) % 2 === c)
+  const means = [0, 1].map((c) => channel(c).reduce((a, v) => a + v) / 12)
+  const variances = [0, 1].map((c) => channel(c).reduce((a, v) => a + (v - means[c]) ** 2, 0) / 12)
+  const next = (old: readonly number[], now: readonly number[]): number[] => old.map((v, c) => 0.75 * v + 0.25 * now[c])
+  const normalised = (mean: readonly number[], variance: readonly number[]): number[] =>
+    x.map((v, i) => {
+      const c = Math.floor(i / 4) % 2
+      return ((v - mean[c]) / Math.sqrt(variance[c] + 0.125)) * statistics.scale[c] + statistics.bias[c]
+    })
+  const trained = evaluated(model, { x }, true)
+  close(trained.outputs.y, normalised(means, variances))
+  close(trained.outputs.nextMean, next(statistics.mean, means))
+  close(trained.outputs.nextVariance, next(statistics.variance, variances))
+  close(trained.updates.mean, next(statistics.mean, means))
+  close(
+    trained.updates.variance,
+    next(
+      statistics.variance,
+      variances.map((v) => (v * 12) / 11),
+    ),
+  )
+  const still = evaluated(model, { x })
+  close(still.outputs.y, normalised(statistics.mean, statistics.variance))
+  assert.deepEqual(still.updates, {})
+})
+
+test("ONNX's optimizers by their formulas", () => {
+  const domain = 'ai.onnx.preview.training'
+  const [rate, count] = [0.1, 3]
+  const tensors = [1, 2, 3, 4].map((seed) => draw(5, seed))
+  tensors[3] = tensors[3].map((v) => Math.abs(v))
+  const run = (op: string, moments: number, attributes: Readonly<Record<string, FileAttribute>>): number[][] => {
+    const names = ['x', 'g', 'v', 'h'].slice(0, 2 + moments)
+    const bytes = fileOf({
+      opsets: [{ domain, version: 1 }],
+      nodes: [{ op, domain, in: ['r', 't', ...names], out: ['x2', 'v2', 'h2'].slice(0, 1 + moments), with: attributes }],
+      inputs: [{ name: 'r', shape: [] }, { name: 't', element: ELEMENT.i64, shape: [] }, ...names.map((name) => ({ name, shape: [5] }))],
+      outputs: ['x2', 'v2', 'h2'].slice(0, 1 + moments),
+    })
+    const given = Object.fromEntries(names.map((name, i) => [name, moments === 1 && i === 2 ? tensors[3] : tensors[i]]))
+    const { outputs } = evaluated(importOnnx(bytes), { r: [rate], t: [count], ...given })
+    return Object.values(outputs)
+  }
+  const [x, g, v, h] = tensors
+  const decayed = g.map((u, i) => u + 0.01 * x[i])
+  {
+    const [alpha, beta, eps] = [0.8, 0.9, 0.05]
+    const nextV = v.map((u, i) => alpha * u + (1 - alpha) * decayed[i])
+    const nextH = h.map((u, i) => beta * u + (1 - beta) * decayed[i] ** 2)
+    const adjusted = (rate * Math.sqrt(1 - beta ** count)) / (1 - alpha ** count)
+    const given = {
+      alpha: float(alpha),
+      beta: float(beta),
+      epsilon: float(eps),
+      norm_coefficient: float(0.01),
+      norm_coefficient_post: float(0.02),
+    }
+    const expected = [x.map((u, i) => (u - (adjusted * nextV[i]) / (Math.sqrt(nextH[i]) + eps)) * 0.98), nextV, nextH]
+    run('Adam', 2, given).forEach((got, i) => {
+      close(got, expected[i], 2e-5)
+    })
+  }
+  {
+    const nextH = h.map((u, i) => u + decayed[i] ** 2)
+    const expected = [x.map((u, i) => u - ((rate / 1.3) * decayed[i]) / (Math.sqrt(nextH[i]) + 0.05)), nextH]
+    run('Adagrad', 1, { decay_factor: float(0.1), epsilon: float(0.05), norm_coefficient: float(0.01) }).forEach((got, i) => {
+      close(got, expected[i], 2e-5)
+    })
+  }
+  for (const mode of ['standard', 'nesterov']) {
+    const nextV = h.map((u, i) => 0.8 * u + 0.9 * decayed[i])
+    const expected = [x.map((u, i) => u - rate * (mode === 'standard' ? nextV[i] : decayed[i] + 0.8 * nextV[i])), nextV]
+    run('Momentum', 1, { alpha: float(0.8), beta: float(0.9), mode, norm_coefficient: float(0.01) }).forEach((got, i) => {
+      close(got, expected[i], 2e-5)
+    })
+  }
+  assert.throws(() => run('Gradient', 1, { y: 'y' }), /Export the loss itself/)
 })
