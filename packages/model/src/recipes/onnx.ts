@@ -153,7 +153,7 @@ async function examplesOf(s: S, data: string, model: OnnxModel): Promise<Found> 
   const inputs = new Map<string, { shape: Shape; read: Read }>()
   for (const [i, input] of model.inputs.entries()) {
     const named = others.find((t) => t.name === input.name)
-    if (!named && table && model.inputs.length === 1) inputs.set(input.name, columnsOf(table))
+    if (table && model.inputs.length === 1) inputs.set(input.name, columnsOf(table))
     else {
       const tensor = named ?? (model.inputs.length === others.length ? others[i] : undefined)
       if (!tensor)
