@@ -1,10 +1,11 @@
 // The native backend: the same kernels as C, compiled here by the machine's own compiler for its widest vectors, run by threads of its own. The same bits.
-import { bytesOf, type Dtype, type Graph, sizeOf } from '@bitloom/graph'
-import { type Backend, checkSlotBytes, foreignNaN, type Program, SlotError } from '../backend.ts'
+import type { Graph } from '@bitloom/graph'
+import { type Backend, ClosedError, type Program, SlotError } from '../backend.ts'
 import { lower } from '../lower.ts'
 import { planArena } from '../plan.ts'
 import { schedule, withCopies } from '../schedule.ts'
 import { wasm } from '../wasm/run.ts'
+import { slotBytes, tensorBytes, writeSlot } from '../wasm/slots.ts'
 import { type Built, build, functionsOf, type Sharing } from './build.ts'
 import { type Runtime, runtimeFor } from './library.ts'
 
@@ -51,12 +52,11 @@ const compile = (graph: Graph, runtime: Runtime, sharing: Sharing): Program => {
   let held: Built | undefined = build(kernels, plan, runtime, sharing)
   const { bytes, text } = held
   const open = (): Built => {
-    if (held === undefined) throw new ClosedError('this program was closed: compile the graph again')
+    if (held === undefined) throw new ClosedError()
     return held
   }
   const view = (buffer: number, bytes: number): Uint8Array<ArrayBuffer> =>
     open().memory.subarray(plan.addresses[buffer], plan.addresses[buffer] + bytes)
-  const slotBytes = (slot: number): number => (graph.slots[slot] === undefined ? 0 : tensorBytes(graph.slots[slot]))
   return {
     graph,
     peakBytes: bytes,
@@ -64,20 +64,12 @@ const compile = (graph: Graph, runtime: Runtime, sharing: Sharing): Program => {
     list: kernels,
     threads: sharing.threads,
     write: (slot, data) => {
-      checkSlotBytes(graph, slot, data, slotBytes(slot))
-      const to = view(slot, data.byteLength)
-      to.set(data)
-      if (graph.slots[slot].dtype !== 'f32') return
-      const words = new Uint32Array(to.buffer, to.byteOffset, data.byteLength / 4)
-      const bad = foreignNaN(words)
-      if (bad < 0) return
-      const bits = words[bad].toString(16)
-      to.fill(0)
-      throw new SlotError(`slot ${slot} "${graph.slots[slot].name}": element ${bad} is the NaN 0x${bits}; the one NaN is 0x7fc00000`)
+      const { memory } = open()
+      writeSlot(graph, slot, data, memory, memory.byteOffset + plan.addresses[slot])
     },
     read: (slot) => {
       if (graph.slots[slot] === undefined) throw new SlotError(`no slot ${slot}: the graph has ${graph.slots.length}`)
-      return view(slot, slotBytes(slot))
+      return view(slot, slotBytes(graph, slot))
     },
     step: () => open().run(0, kernels.length),
     probe: () => view(lowered.probe, tensorBytes(graph.exprs[graph.probe])).slice(),
@@ -92,11 +84,4 @@ const compile = (graph: Graph, runtime: Runtime, sharing: Sharing): Program => {
       held = undefined
     },
   }
-}
-
-const tensorBytes = (of: { readonly dtype: Dtype; readonly shape: readonly number[] }): number => bytesOf(of.dtype) * sizeOf(of.shape)
-
-/** A program that was let go of. */
-export class ClosedError extends Error {
-  override name = 'engine.ClosedError'
 }
