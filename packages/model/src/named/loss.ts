@@ -2,6 +2,7 @@
 
 import type { Expr } from '@bitloom/graph'
 import {
+  balancedTotal,
   bceElements,
   bceWithLogitsElements,
   type CrossEntropyOptions,
@@ -161,7 +162,14 @@ export function lossByName(name: string, given: Readonly<Record<string, unknown>
     const at = classAxis(x, t)
     return elements(at)(x, labelsFor(x, t, at))
   }
-  return { name, target: maker.target, reduction, classAxis, elements: apply, value: (x, t) => reduced(apply(x, t), reduction) }
+  return {
+    name,
+    target: maker.target,
+    reduction,
+    classAxis,
+    elements: apply,
+    value: (x, t) => reduced(apply(x, t), reduction, balancedTotal),
+  }
 }
 
 /** Targets in the output's shape where only axes of size 1 tell them apart; [n] for [n, 1] would broadcast to [n, n] otherwise. */

@@ -43,7 +43,7 @@ test('losses by name are the functions they name', () => {
     crossEntropy(x, t, { labelSmoothing: 0.1, weight: [1, 2, 3], ignoreIndex: -100 }),
   )
   same('cross_entropy', {}, [4, 3], [4, 3], 'f32', (x, t) => crossEntropy(x, t))
-  same('cross_entropy', {}, [2, 3, 5, 5], [2, 5, 5], 'i32', (x, t) => crossEntropy(permute(x, [0, 2, 3, 1]), t))
+  same('cross_entropy', {}, [2, 3, 2, 2], [2, 2, 2], 'i32', (x, t) => crossEntropy(permute(x, [0, 2, 3, 1]), t))
   same('cross_entropy', {}, [4, 3], [4, 1], 'i32', (x, t) => crossEntropy(x, reshape(t, [4])))
   same('mse', {}, [4, 1], [4], 'f32', (x, t) => mse(x, reshape(t, [4, 1])))
   same('huber', { delta: 0.5 }, [4], [4], 'f32', (x, t) => huber(x, t, 0.5))
