@@ -47,6 +47,30 @@ const differAfter = (program: Program, { graph, slots }: Sample, steps: number):
   return undefined
 }
 
+/** Where a step on other backends first leaves other bits than on the first: they all compute the fused step. */
+export const findDisagreement = (backends: readonly Backend[], { graph, slots }: Sample, steps: number): string | undefined => {
+  const programs = backends.map((backend) => backend.compile(graph))
+  try {
+    for (const program of programs)
+      slots.forEach((data, s) => {
+        program.write(s, toBytes(data))
+      })
+    const [first, ...others] = programs
+    for (let step = 0; step < steps; step++) {
+      for (const program of programs) program.step()
+      for (const [i, other] of others.entries())
+        for (let s = 0; s <= graph.next.length; s++) {
+          const [wanted, got] = s < graph.next.length ? [first.read(s), other.read(s)] : [first.probe(), other.probe()]
+          const at = wanted.findIndex((byte, k) => byte !== got[k])
+          if (at >= 0) return `${backends[i + 1].name}, step ${step}, ${s < graph.next.length ? `slot ${s}` : 'probe'}: byte ${at}`
+        }
+    }
+    return undefined
+  } finally {
+    for (const program of programs) program.close()
+  }
+}
+
 const describe = (graph: Graph, at: number): string => {
   const e = graph.exprs[at]
   const inputs = e.inputs.map((k) => `${k}:${graph.exprs[k].op} ${graph.exprs[k].dtype}[${graph.exprs[k].shape}]`)
