@@ -78,3 +78,26 @@ test('profile names every kernel and counts as a step; text shows the code', () 
   assert.deepEqual(two.read(0), one.read(0))
   assert.match(one.text(), /f32x4\.mul/)
 })
+
+test('kernels that differ only in their buffers are one function, and steps that differ in nothing keep their bits', () => {
+  const layers = 6
+  const slots = Array.from({ length: 2 * layers }, (_, s) => state(`s${s}`, 'f32', [n]))
+  const [x, g] = [(l: number) => input(2 * l, 'f32', [n]), (l: number) => input(2 * l + 1, 'f32', [n])]
+  // Each layer is walked by its own kernel: what it reads was reversed.
+  const next = Array.from({ length: layers }, (_, l) => {
+    const reversed = expr('slice', [g(l)], { shape: [n], attrs: [n - 1, -1] })
+    return [expr('sub', [x(l), expr('mul', [filled(constF32(0.25), [n]), reversed])]), expr('neg', [g(l)])]
+  }).flat()
+  const graph = makeGraph(slots, next, constI32(0))
+  const data = slots.map((_, s) => Float32Array.from({ length: n }, (_, i) => (i * (s + 1)) % 17))
+  const program = wasm.compile(graph)
+  const functions = program.text().match(/^\(func \$k/gm)?.length ?? 0
+  assert.ok(program.kernels >= 2 * layers && functions <= 4, `${functions} functions for ${program.kernels} kernels`)
+  data.forEach((tensor, s) => {
+    program.write(s, toBytes(tensor))
+  })
+  program.step()
+  interpret(graph, data).next.forEach((tensor, s) => {
+    assert.deepEqual(program.read(s), toBytes(tensor))
+  })
+})
