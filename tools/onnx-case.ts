@@ -1,6 +1,6 @@
 // One of ONNX's backend test cases: its files, the model imported for them, and the graph that computes its outputs or their gradients.
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { allocate, type Data, type Expr, type Graph, input, interpret, makeGraph, type Slot, sizeOf } from '@bitloom/graph'
 import { add, cast, constant, div, gradients, mul, range, remu, reshape, sub, sum } from '@bitloom/model'
@@ -17,7 +17,7 @@ export type Given = ReadonlyMap<string, OnnxTensor>
 export function casesUnder(dir: string): string[] {
   const entries = readdirSync(dir, { withFileTypes: true })
   if (entries.some((e) => e.name === 'model.onnx')) return [dir]
-  return entries.filter((e) => e.isDirectory()).flatMap((e) => casesUnder(join(dir, e.name)))
+  return entries.flatMap((e) => (statSync(join(dir, e.name)).isDirectory() ? casesUnder(join(dir, e.name)) : []))
 }
 
 export const setsOf = (dir: string): string[] => readdirSync(dir).filter((name) => name.startsWith('test_data_set_'))

@@ -65,9 +65,12 @@ function judge(dir: string, gradients: boolean): Verdict {
   const about = { case: name, operators, listed: model.nodes.length === 1 && LISTED.has(operators[0]) }
   const known = new Set<string>()
   if (Object.hasOwn(CASES_SKIPPED, name)) return { ...about, result: 'skip', reason: CASES_SKIPPED[name] }
+  const sets = setsOf(dir)
+  if (sets.length === 0) return { ...about, result: 'skip', reason: 'no test_data_set beside the model' }
   try {
-    for (const set of setsOf(dir)) {
+    for (const set of sets) {
       const [inputs, outputs] = [tensorsOf(join(dir, set), 'input'), tensorsOf(join(dir, set), 'output')]
+      if (outputs.length === 0) throw new Error(`${set} holds no output to compare with`)
       const reason = skipOf(model, [...inputs, ...outputs])
       if (reason) return { ...about, result: 'skip', reason }
       const given = new Map(model.inputs.map((v, i) => [v.name, inputs[i]]))

@@ -4,7 +4,7 @@
 import { type Expr, expr, sizeOf } from '@bitloom/graph'
 import type { Lookup, Parameter } from './nn.ts'
 import { type Key, kaimingUniform } from './random.ts'
-import { bordered, columnsOf, overlapColumns, type Slide, type SpatialOptions, slidesOf } from './spatial.ts'
+import { bordered, checkCounts, columnsOf, overlapColumns, type Slide, type SpatialOptions, slidesOf } from './spatial.ts'
 import { add, pad, permute, reshape, slice, transpose } from './tensor.ts'
 
 export type ConvOptions = {
@@ -97,6 +97,9 @@ function transposedSlides(sizes: readonly number[], kernel: readonly number[], o
   const { pads = sizes.flatMap(() => [0, 0]), autoPad = 'NOTSET', outputShape } = options
   if ([strides, dilations, outputPadding, kernel, pads.slice(n)].some((list) => list.length !== n))
     throw new ConvError(`${n} spatial axes, but strides [${strides}], dilations [${dilations}], pads [${pads}], kernel [${kernel}]`)
+  checkCounts({ kernel, strides, dilations })
+  if ([...pads, ...outputPadding].some((p) => !(p >= 0)))
+    throw new ConvError(`pads [${pads}] and output padding [${outputPadding}] below 0`)
   return sizes.map((count, i) => {
     const [stride, dilation] = [strides[i], dilations[i]]
     const length = (count - 1) * stride + (kernel[i] - 1) * dilation + 1

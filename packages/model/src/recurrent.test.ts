@@ -178,3 +178,12 @@ test('unstacking gives every slice once', () => {
   })
   assert.equal(parts.length, 3)
 })
+
+test('weights that do not fit and more steps than a graph can hold are refused', () => {
+  const at = (shape: Shape): Expr => input(0, 'f32', shape)
+  const sides = { w: at([1, 2, 3]), r: at([1, 2, 2]) }
+  assert.throws(() => rnn(at([2, 1, 3]), sides, undefined, { direction: 'bidirectional' }), RecurrentError)
+  assert.throws(() => rnn(at([2, 1, 4]), sides), RecurrentError)
+  assert.throws(() => rnn(at([2, 1, 3]), sides, undefined, { activations: [(x) => x, (x) => x] }), RecurrentError)
+  assert.throws(() => rnn(at([100_000, 1, 3]), sides), /too many to be written out/)
+})

@@ -121,6 +121,9 @@ function driven(drive: Expr, weight: Expr, left: () => readonly Expr[]): Expr {
 }
 const held = (weight: Expr): Expr => stopGradient(transpose(weight))
 
+/** Every step is some hundred exprs of the graph, which holds 65,536 in all. */
+export const MAX_STEPS = 4096
+
 /** Runs a cell over time in each direction. */
 function unroll(
   x: Expr,
@@ -136,6 +139,8 @@ function unroll(
   const [directions, , hidden] = weights.r.shape
   if (directions !== (direction === 'bidirectional' ? 2 : 1) || weights.w.shape[0] !== directions || weights.w.shape[2] !== inputs)
     throw new RecurrentError(`${direction} over [${x.shape}] with weights [${weights.w.shape}] and [${weights.r.shape}]`)
+  if (time > MAX_STEPS)
+    throw new RecurrentError(`${time} steps are too many to be written out, at most ${MAX_STEPS} are; cut the sequences`)
   const activations = options.activations ?? []
   if (activations.length !== 0 && activations.length !== perDirection * directions)
     throw new RecurrentError(`${activations.length} activations for ${directions} directions of ${perDirection}`)

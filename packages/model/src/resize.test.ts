@@ -109,4 +109,6 @@ test('tables: what follows a rule needs few exprs, what follows none has a limit
     TableError,
   )
   assert.throws(() => resized(both(0), {}), ResizeError)
+  assert.throws(() => resized(both(2 ** 30), {}), ResizeError)
+  assert.throws(() => run([1000], square, (x) => resize(x, [{ axis: 0, size: 1 }], { mode: 'linear', antialias: true })), ResizeError)
 })

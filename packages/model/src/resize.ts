@@ -70,6 +70,10 @@ function cubicWeight(distance: number, a: number): number {
   return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0
 }
 
+/** More than any picture's side; where results lie is a list that is made at once. */
+export const MAX_SIZE = 2 ** 17
+const MAX_SHRINKING = 64
+
 /** What one result reads: elements and weights. */
 type Taps = { readonly at: readonly number[]; readonly weights: readonly number[] }
 
@@ -128,7 +132,11 @@ export function resize(x: Expr, axes: readonly ResizeAxis[], options: ResizeOpti
     const axis = axisOf(x.shape, entry.axis)
     const old = now.shape[axis]
     const { size } = entry
-    if (!Number.isInteger(size) || size < 1) throw new ResizeError(`resize: ${size} elements along axis ${axis} of [${x.shape}]`)
+    if (!Number.isInteger(size) || size < 1 || size > MAX_SIZE)
+      throw new ResizeError(`resize: ${size} elements along axis ${axis} of [${x.shape}], not 1..${MAX_SIZE}`)
+    const farther = options.antialias ? old / size : 1
+    if (farther > MAX_SHRINKING)
+      throw new ResizeError(`resize: axis ${axis} of [${x.shape}] to ${size}: antialiasing over ${farther} elements`)
     const places = Array.from({ length: size }, (_, i) => placeOf(coordinates, i, old, entry))
     const shape = now.shape.map((_, i) => (i === axis ? size : 1))
     if (coordinates === 'tf_crop_and_resize') {

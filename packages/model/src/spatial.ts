@@ -40,6 +40,7 @@ export function slidesOf(sizes: Shape, kernel: readonly number[], options: Spati
   if (n < 1 || n > 3) throw new SpatialError(`${n} spatial axes; windows slide over 1, 2 or 3`)
   if (kernel.length !== n || strides.length !== n || dilations.length !== n || pads.length !== 2 * n)
     throw new SpatialError(`${n} spatial axes, but kernel [${kernel}], strides [${strides}], dilations [${dilations}], pads [${pads}]`)
+  checkCounts({ kernel, strides, dilations })
   return sizes.map((size, i) => {
     const [stride, dilation] = [strides[i], dilations[i]]
     const span = (kernel[i] - 1) * dilation + 1
@@ -59,6 +60,15 @@ export function slidesOf(sizes: Shape, kernel: readonly number[], options: Spati
     if (count < 1) throw new SpatialError(`a window of ${span} over ${low} + ${size} + ${high} places of spatial axis ${i}`)
     return { size, kernel: kernel[i], stride, dilation, low, high, over: Math.max(0, (count - 1) * stride - free), count }
   })
+}
+
+/**
+ * Checks that every number of these lists is whole and at least 1.
+ * @throws {SpatialError} naming the list
+ */
+export function checkCounts(lists: Readonly<Record<string, readonly number[]>>): void {
+  for (const [name, list] of Object.entries(lists))
+    if (!list.every((n) => Number.isInteger(n) && n >= 1)) throw new SpatialError(`${name} [${list}] must be whole numbers of 1 or more`)
 }
 
 /** x [a, b, spatial..] with the borders of `slides` around it. */
