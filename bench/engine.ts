@@ -18,8 +18,9 @@ const TURNS: Readonly<Record<TaskName, { readonly rounds: number; readonly forMs
   chargpt: { rounds: 5, forMs: 1000 },
   gpt: { rounds: 3, forMs: 1000 },
 }
-/** Whoever takes longer than this for its first steps is timed once more and then left alone. */
+/** Whoever takes longer than this for its first steps is timed once more and then left alone; and longer than that for one: its first step is its figure. */
 const SLOW_MS = 8_000
+const VERY_SLOW_MS = 60_000
 const PRODUCT_TURN = { rounds: 3, forMs: 160 }
 /** Relative difference of a loss from ours that rounding explains: one part in a thousand a step. */
 const LOSS_TOLERANCE = 1e-3
@@ -91,7 +92,9 @@ async function stepRow(task: TaskName, running: readonly Running[], dir: string)
       const other = differing(losses, reference)
       if (other !== undefined) throw new Error(other)
       reference ??= losses
-      details.set(spec.key, { losses, slow: performance.now() - began > SLOW_MS, more })
+      const tookMs = performance.now() - began
+      details.set(spec.key, { losses, slow: tookMs > SLOW_MS, more })
+      if (losses.length === 1 && tookMs > VERY_SLOW_MS) taken.set(spec.key, [[tookMs]])
     } catch (error) {
       missing[spec.key] = reasonOf(error)
     }
@@ -108,7 +111,7 @@ async function stepRow(task: TaskName, running: readonly Running[], dir: string)
   for (let r = 0; r < rounds(TURNS[task].rounds); r++)
     for (const { spec, ask } of trainers) {
       const detail = details.get(spec.key)
-      if (!detail || (detail.slow && r > 0)) continue
+      if (!detail || (detail.slow && (r > 0 || taken.has(spec.key)))) continue
       try {
         const { ms } = (await ask({ do: 'step', forMs: TURNS[task].forMs })) as { ms: number[] }
         taken.set(spec.key, [...(taken.get(spec.key) ?? []), ms])
@@ -124,8 +127,14 @@ async function stepRow(task: TaskName, running: readonly Running[], dir: string)
     }),
   )
   const profiles: Record<string, Profile> = {}
-  for (const { spec, ask } of trainers)
-    if (spec.ours && spec.threads === 1 && details.has(spec.key)) profiles[spec.key] = (await ask({ do: 'profile' })) as unknown as Profile
+  for (const { spec, ask } of trainers) {
+    if (!spec.ours || spec.threads !== 1 || !details.has(spec.key)) continue
+    try {
+      profiles[spec.key] = (await ask({ do: 'profile' })) as unknown as Profile
+    } catch (error) {
+      missing[`${spec.key} profile`] = reasonOf(error)
+    }
+  }
   return { task, title, figures, profiles, missing }
 }
 

@@ -104,14 +104,14 @@ const median = (list: readonly number[]): number => {
 }
 
 /**
- * Times `steps` steps kernel by kernel and as many whole (the state goes on by all of them), after two that nobody times.
+ * Times `steps` steps kernel by kernel and as many whole (the state goes on by all of them), after `warm` that nobody times.
  * @param top how many of the slowest kernels to name
  * @throws {ProfileError} the program does not list its kernels
  */
-export const profileTable = (program: Program, roofline: Roofline, { steps = 10, top = 15 } = {}): Profile => {
+export const profileTable = (program: Program, roofline: Roofline, { steps = 10, top = 15, warm = 2 } = {}): Profile => {
   const { list } = program
   if (list === undefined) throw new ProfileError('this backend does not list its kernels, so there is nothing to explain times with')
-  for (let i = 0; i < 2; i++) program.step()
+  for (let i = 0; i < warm; i++) program.step()
   const times: number[][] = list.map(() => [])
   const whole: number[] = []
   for (let i = 0; i < steps; i++) {
