@@ -394,7 +394,6 @@ const CASES: Readonly<Record<string, Readonly<Record<string, readonly Case[]>>>>
   },
   loss: {
     reduced: (['mean', 'sum', 'batchmean'] as const).map((r) => ({ shapes: [[3, 2]], f: (x: Expr) => loss.reduced({ values: x }, r) })),
-    balancedTotal: [{ shapes: [[7, 5]], f: loss.balancedTotal }],
     logSumExp: [{ shapes: [[3, 4]], f: loss.logSumExp }],
     crossEntropyRows: [{ shapes: [[3, 4]], f: (x) => loss.crossEntropyRows(x, labels) }],
     softCrossEntropyRows: [
