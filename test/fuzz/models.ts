@@ -9,7 +9,7 @@ import { batchMoments, batchNorm } from '@bitloom/model/norm'
 import { adamw, clipByNorm } from '@bitloom/model/optim'
 import { averagePool2d, maxPool2d } from '@bitloom/model/pool'
 import { dropoutMask } from '@bitloom/model/random'
-import { add, cast, constant, mul, reshape, slice, sum } from '@bitloom/model/tensor'
+import { add, cast, constant, matmul, mul, reshape, slice, sum, transpose } from '@bitloom/model/tensor'
 import { Draw, randomData, type Sample } from './graphs.ts'
 
 /** Parameters as they are asked for: each becomes a state slot with two moments. */
@@ -117,7 +117,19 @@ const sums: Build = (p, draw, data) => {
   return sum(folded.reduce((a, b) => add(mul(a, 0.5), b)))
 }
 
-export const MODEL_KINDS = { dense, transformer, convolution, sums }
+/** A product with many terms of operands as they are and transposed, and its two gradients. */
+const products: Build = (p, draw, data) => {
+  // Half of them with a rest of rows that fills no tile, where turning the product round may pay.
+  const [m, n] = draw.chance(0.5) ? [draw.pick([11, 16, 17]), draw.pick([9, 40, 65])] : [draw.between(5, 40), draw.between(5, 40)]
+  const k = draw.between(60, 300)
+  const operand = (of: (shape: Shape) => Expr, rows: number, columns: number): Expr =>
+    draw.chance(0.5) ? of([rows, columns]) : transpose(of([columns, rows]))
+  const a = operand((shape) => p.get('a', ...shape), m, k)
+  const b = operand((shape) => (draw.chance(0.5) ? p.get('b', ...shape) : data('f32', shape)), k, n)
+  return mse(matmul(a, b), data('f32', [m, n]))
+}
+
+export const MODEL_KINDS = { dense, transformer, convolution, sums, products }
 
 /** A training step with gradients of everything and AdamW (sometimes after clipping): `kind` of model, everything else from the seed. */
 export const modelSample = (kind: keyof typeof MODEL_KINDS, seed: number): Sample => {
