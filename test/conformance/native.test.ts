@@ -14,7 +14,8 @@ const backends = (): Backend[] => [nativeWith(), nativeWith({ threads: 2, small:
 
 test('every golden case, on 1 and 2 threads', { skip }, () => {
   const vectors = loadOpVectors()
-  prepare(vectors.map((v) => v.graph))
+  const graphs = vectors.map((v) => v.graph)
+  for (const options of [{}, { small: 0 }]) prepare(graphs, options)
   for (const backend of backends())
     for (const v of vectors) {
       const program = backend.compile(v.graph)

@@ -17,7 +17,8 @@ test(`${count} random graphs from seed ${first} give the interpreter's bits`, {
   // Some hundred graphs at a time: a compiler's start costs more than a graph.
   for (let from = first; from < first + count; from += 200) {
     const seeds = Array.from({ length: Math.min(200, first + count - from) }, (_, i) => from + i)
-    prepare(seeds.map((seed) => randomSample(seed).graph))
+    const graphs = seeds.map((seed) => randomSample(seed).graph)
+    for (const options of [{}, { small: 0 }]) prepare(graphs, options)
     for (const seed of seeds)
       for (const backend of backends) {
         const found = findDifference(backend, randomSample(seed))

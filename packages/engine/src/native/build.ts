@@ -24,7 +24,7 @@ const CHUNK = 3000
 
 export interface Sharing {
   readonly threads: number
-  /** Nanoseconds of work below which nothing is shared (tests set 0: everything is). */
+  /** Nanoseconds of work below which nothing is shared (tests set 0: everything is, and vectors run side by side in the smallest nest). */
   readonly small?: number | undefined
 }
 
@@ -56,7 +56,7 @@ export const build = (kernels: readonly Kernel[], plan: Plan, runtime: Runtime, 
   const entryOf = (work: Work): Entry => {
     switch (work.kind) {
       case 'nest': {
-        const { text, pointers, units, cost } = emitNest(work, runtime.compiler.width)
+        const { text, pointers, units, cost } = emitNest(work, runtime.compiler.width, small === 0 ? 0 : undefined)
         if (!functions.has(text)) functions.set(text, functions.size)
         const args = pointers.map(({ buffer, offset, bytes }) => address(buffer, offset * bytes))
         return { kind: WORK, code: functions.get(text)!, args, units, cost }
@@ -116,8 +116,10 @@ export const build = (kernels: readonly Kernel[], plan: Plan, runtime: Runtime, 
 }
 
 /** The functions that `kernels` will want, so that those of many programs can be compiled together. */
-export const functionsOf = (kernels: readonly Kernel[], width: number): string[] =>
-  kernels.flatMap((kernel) => kernel.work.flatMap((work) => (work.kind === 'nest' ? [emitNest(work, width).text] : [])))
+export const functionsOf = (kernels: readonly Kernel[], width: number, small?: number): string[] =>
+  kernels.flatMap((kernel) =>
+    kernel.work.flatMap((work) => (work.kind === 'nest' ? [emitNest(work, width, small === 0 ? 0 : undefined).text] : [])),
+  )
 
 const dotWords = ({ batch, m, n, k, a, b, c }: Dot, address: (buffer: number, bytes?: number) => bigint): bigint[] => {
   const words = new Array<bigint>(DOT_WORDS).fill(0n)

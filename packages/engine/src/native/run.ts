@@ -12,7 +12,7 @@ import { type Runtime, runtimeFor } from './library.ts'
 export interface NativeOptions {
   /** How many threads a step runs on, the caller's among them: 1 to 64; 1 if not said. */
   readonly threads?: number
-  /** Nanoseconds of work that is worth sharing (tests set 0: everything is). */
+  /** Nanoseconds of work that is worth sharing (tests set 0: everything is, and interleaved). */
   readonly small?: number
   /** The compiled runtime; the machine's best if not said. */
   readonly runtime?: Runtime
@@ -34,9 +34,9 @@ export const nativeWith = ({ threads = 1, small, runtime = runtimeFor() }: Nativ
 }
 
 /** Compiles the code of many graphs together, several files at a time: their programs are then made at once. */
-export const prepare = (graphs: Iterable<Graph>, runtime: Runtime = runtimeFor()): void => {
+export const prepare = (graphs: Iterable<Graph>, { runtime = runtimeFor(), small }: NativeOptions = {}): void => {
   const wanted = new Set<string>()
-  for (const graph of graphs) for (const text of functionsOf(arrange(graph).kernels, runtime.compiler.width)) wanted.add(text)
+  for (const graph of graphs) for (const text of functionsOf(arrange(graph).kernels, runtime.compiler.width, small)) wanted.add(text)
   runtime.functions([...wanted])
 }
 
