@@ -7,7 +7,7 @@ import { wasm } from '@bitloom/engine'
 import type { OpCase } from '../opcases.ts'
 import { findBrowser, openBrowser } from './browser.ts'
 import { moduleText, serve } from './serve.ts'
-import { type Order, runSuite } from './suite.ts'
+import { type Order, type Rows, runSuite } from './suite.ts'
 import type { Report } from './worker.ts'
 
 const GRAPHS = Number(process.env.BITLOOM_BROWSER_GRAPHS ?? 200)
@@ -17,6 +17,11 @@ const skip = browser === undefined ? 'no chromium or chrome on the PATH; BITLOOM
 
 const { cases } = JSON.parse(readFileSync(new URL('../../vectors/ops.json', import.meta.url), 'utf8')) as { cases: OpCase[] }
 const order: Order = { vectors: cases, graphs: { first: 1, count: GRAPHS, block: 25 }, steps: 20 }
+
+/** Here from memory; the browser reads a Blob. */
+const rowsOf: Rows = (bytes, rowBytes) => (rows, into) => {
+  rows.forEach((row, i) => void into.set(bytes.subarray(row * rowBytes, (row + 1) * rowBytes), i * rowBytes))
+}
 
 test(`${cases.length} op vectors, ${GRAPHS} random graphs and a training give the same bits in a browser as in Node, on 1 and 2 threads`, {
   skip,
@@ -33,7 +38,7 @@ test(`${cases.length} op vectors, ${GRAPHS} random graphs and a training give th
     const report = await Promise.race([served.report, late, ended])
     assert.equal(report.error, undefined, report.error)
     assert.equal(report.isolated, true, 'COOP and COEP make the page cross-origin isolated')
-    const wanted = await runSuite(wasm, order)
+    const wanted = await runSuite(wasm, order, rowsOf)
     assert.deepEqual(
       report.results.map(({ threads }) => threads),
       [1, 2],

@@ -1,5 +1,5 @@
 // What Node and a browser both run, each in its own engine: every op vector, random graphs, and a short training; the hashes must be the same.
-import type { Backend } from '@bitloom/engine'
+import { type Backend, type RowReader, streamableSlots } from '@bitloom/engine'
 import { concatBytes, type Graph, sha256, toBytes, toHex } from '@bitloom/graph'
 import { crossEntropy } from '@bitloom/model/loss'
 import { relu } from '@bitloom/model/math'
@@ -23,13 +23,21 @@ export type Hashes = Readonly<Record<string, string>>
 
 type Slots = Parameters<Backend['evaluate']>[1]
 
+/** How this place reads rows of `rowBytes` from bytes that are not in the arena. */
+export type Rows = (bytes: Uint8Array, rowBytes: number) => RowReader
+
 /** Every tensor of a traced step, then the state and probe of `steps` fused ones. */
-const bitsOf = (backend: Backend, graph: Graph, slots: Slots, steps: number): Uint8Array => {
+const bitsOf = (backend: Backend, graph: Graph, slots: Slots, steps: number, rows?: Rows): Uint8Array => {
   const parts: Uint8Array[] = []
   backend.evaluate(graph, slots, (_, data) => void parts.push(toBytes(data).slice()))
-  const program = backend.compile(graph)
+  const streamed = rows === undefined ? [] : streamableSlots(graph)
+  const program = backend.compile(graph, {
+    streamed: streamed,
+  })
   slots.forEach((data, s) => {
-    program.write(s, toBytes(data))
+    const bytes = toBytes(data)
+    if (rows === undefined || !streamed.includes(s)) program.write(s, bytes)
+    else program.source!(s, rows(bytes, bytes.byteLength / graph.slots[s].shape[0]))
   })
   for (let step = 0; step < steps; step++) program.step()
   graph.next.forEach((_, s) => void parts.push(program.read(s).slice()))
@@ -38,8 +46,8 @@ const bitsOf = (backend: Backend, graph: Graph, slots: Slots, steps: number): Ui
   return sha256(concatBytes(...parts))
 }
 
-/** Twenty steps or so of a small network: exp, log, gathers, AdamW, all fused. */
-const training = (backend: Backend, steps: number): Uint8Array => {
+/** Twenty steps or so of a small network: exp, log, gathers, AdamW, all fused, its data read row by row. */
+const training = (backend: Backend, steps: number, rows: Rows): Uint8Array => {
   const [count, width, classes] = [64, 20, 4]
   const job = trainingStep({
     name: 'small',
@@ -61,13 +69,14 @@ const training = (backend: Backend, steps: number): Uint8Array => {
     optimizer: adamw(),
     schedule: constantRate(0.01),
   })
-  return bitsOf(backend, job.graph, [...job.state, ...job.data], steps)
+  return bitsOf(backend, job.graph, [...job.state, ...job.data], steps, rows)
 }
 
 /** Runs everything on a backend; `pause` is waited for after each part. */
 export async function runSuite(
   backend: Backend,
   { vectors, graphs, steps }: Order,
+  rows: Rows,
   pause: () => Promise<void> = async () => undefined,
 ): Promise<Hashes> {
   const hashes: Record<string, string> = {}
@@ -94,6 +103,6 @@ export async function runSuite(
     hashes[`random graphs ${first} to ${end - 1}`] = toHex(sha256(concatBytes(...parts)))
     await pause()
   }
-  hashes[`${steps} steps of training`] = toHex(training(backend, steps))
+  hashes[`${steps} steps of training`] = toHex(training(backend, steps, rows))
   return hashes
 }

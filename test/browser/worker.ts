@@ -1,5 +1,6 @@
 // Runs in the browser, in a worker (its main thread may not wait): the suite on one and on two threads.
 import { startThreads, stopThreads, wasmWith } from '@bitloom/engine'
+import { blobRows } from '@bitloom/engine/blobsource'
 import { type Hashes, type Order, runSuite } from './suite.ts'
 
 /** What the page posts back. */
@@ -30,7 +31,12 @@ try {
     await refresh()
     const start = performance.now()
     // nothing is too small to be cut: the threads have to agree on everything
-    const hashes = await runSuite(wasmWith(threads === 1 ? { threads } : { threads, small: 0 }), order, refresh)
+    const hashes = await runSuite(
+      wasmWith(threads === 1 ? { threads } : { threads, small: 0 }),
+      order,
+      (bytes, rowBytes) => blobRows(new Blob([bytes.slice()]), rowBytes),
+      refresh,
+    )
     results.push({ threads, hashes, ms: performance.now() - start })
   }
   self.postMessage({ ...about, results } satisfies Report)

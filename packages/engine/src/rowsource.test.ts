@@ -4,7 +4,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { planOf, SlotError, ThreadError, wasm, wasmWith } from '@bitloom/engine'
+import { planOf, SlotError, streamableSlots, ThreadError, wasm, wasmWith } from '@bitloom/engine'
 import { type Dtype, expr, type Graph, input, makeGraph, toBytes } from '@bitloom/graph'
 import { fileRows, SourceError } from './rowsource.ts'
 
@@ -84,6 +84,8 @@ for (const dtype of ['u8', 'f32'] as const)
   })
 
 test('a set that the graph also reads otherwise, or that is no data slot, cannot be streamed', () => {
+  assert.deepEqual(streamableSlots(graphOf('f32')), [2])
+  assert.deepEqual(streamableSlots(graphOf('f32', true)), [])
   assert.throws(
     () => wasm.compile(graphOf('f32', true), { streamed: [2] }),
     (error: unknown) =>

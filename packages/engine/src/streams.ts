@@ -9,6 +9,20 @@ export interface Streamed {
   readonly buffers: readonly Buffer[]
 }
 
+/** The data slots that a graph reads by gathered rows and not otherwise: those that can be streamed. */
+export const streamableSlots = (graph: Graph): number[] => {
+  const rows = new Set<number>()
+  const otherwise = new Set<number>()
+  const slotOf = (at: number): number | undefined => (graph.exprs[at].op === 'input' ? graph.exprs[at].attrs[0] : undefined)
+  for (const e of graph.exprs)
+    e.inputs.forEach((input, i) => {
+      const slot = slotOf(input)
+      if (slot !== undefined) (e.op === 'gather' && i === 0 ? rows : otherwise).add(slot)
+    })
+  for (const at of [...graph.next, graph.probe]) otherwise.add(slotOf(at) ?? -1)
+  return [...rows].filter((slot) => graph.slots[slot].kind === 'data' && !otherwise.has(slot)).sort((a, b) => a - b)
+}
+
 /**
  * Turns gathers from `slots` into ones that the host serves.
  * @throws {SlotError} no such data slot, or something else reads it
