@@ -18,7 +18,6 @@ import {
   ne,
   neg,
   oneHot,
-  pad,
   permute,
   reshape,
   sub,
@@ -28,6 +27,8 @@ import {
   vector,
   where,
 } from './tensor.ts'
+
+export { balancedTotal } from './balanced.ts'
 
 /** One value an element, its weight already inside; the mean divides by the sum of `weights`, or by the number of elements where there are none. */
 export type Elements = { readonly values: Expr; readonly weights?: Expr }
@@ -40,18 +41,6 @@ export function reduced({ values, weights }: Elements, reduction: Reduction = 'm
   if (reduction === 'sum') return sumOf(values)
   if (reduction === 'batchmean') return div(sumOf(values), values.shape[0] ?? 1)
   return div(sumOf(values), weights ? sumOf(weights) : sizeOf(values.shape))
-}
-
-/**
- * The sum of all elements in two stages from 17 elements on: 256 losses of about the same size, added one after the other, are off by up to 8e-7 of their mean
- * (measured on a language model's), in 16 rows of 16 by 2e-7.
- */
-export function balancedTotal(x: Expr): Expr {
-  const n = sizeOf(x.shape)
-  if (n <= 16) return total(x)
-  const width = Math.ceil(Math.sqrt(n))
-  const rows = Math.ceil(n / width)
-  return sum(sum(reshape(pad(reshape(x, [n]), [0], [rows * width - n]), [rows, width]), 1))
 }
 
 /** log Σ exp(x) over the last axis, its largest entry subtracted first. */

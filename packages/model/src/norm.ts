@@ -2,6 +2,7 @@
 // running variance (`runningMoments`).
 
 import { type Expr, type Shape, sizeOf } from '@bitloom/graph'
+import { balancedMean } from './balanced.ts'
 import { perChannel } from './conv.ts'
 import { withDerivative } from './derivative.ts'
 import type { Parameter } from './nn.ts'
@@ -15,14 +16,14 @@ export type Standardized = Moments & { readonly y: Expr }
  * (dy - mean(dy) - y·mean(dy·y)) / √(variance + eps).
  */
 export function standardize(x: Expr, axes: readonly number[], eps = 1e-5): Standardized {
-  const centre = mean(x, axes, true)
+  const centre = balancedMean(x, axes, true)
   const d = sub(x, centre)
-  const variance = mean(mul(d, d), axes, true)
+  const variance = balancedMean(mul(d, d), axes, true)
   const deviation = sqrt(add(variance, eps))
   const y = div(d, deviation)
   const marked = withDerivative(y, [x], (dy) => {
-    const along = mul(y, mean(mul(dy, y), axes, true))
-    return [div(sub(sub(dy, mean(dy, axes, true)), along), deviation)]
+    const along = mul(y, balancedMean(mul(dy, y), axes, true))
+    return [div(sub(sub(dy, balancedMean(dy, axes, true)), along), deviation)]
   })
   return { y: marked, mean: centre, variance }
 }
@@ -33,9 +34,9 @@ const batchAxes = (x: Expr): number[] => x.shape.flatMap((_, i) => (i === 1 ? []
 /** What a batch norm of x [n, c, ..] sees: mean and (biased) variance of each channel, [c]. */
 export function batchMoments(x: Expr): Moments {
   const axes = batchAxes(x)
-  const centre = mean(x, axes, true)
+  const centre = balancedMean(x, axes, true)
   const d = sub(x, centre)
-  return { mean: reshape(centre, [-1]), variance: mean(mul(d, d), axes) }
+  return { mean: reshape(centre, [-1]), variance: balancedMean(mul(d, d), axes) }
 }
 
 /** (x - mean) / √(variance + eps) · weight + bias, each [c]. In training give the batch's moments, else the running ones. */

@@ -1,8 +1,8 @@
 // Losses by name and plain JSON options, for recipes, the command line and case files alike.
 
 import type { Expr } from '@bitloom/graph'
+import { balancedTotal } from '../balanced.ts'
 import {
-  balancedTotal,
   bceElements,
   bceWithLogitsElements,
   type CrossEntropyOptions,
