@@ -31,9 +31,7 @@ const bitsOf = (backend: Backend, graph: Graph, slots: Slots, steps: number, row
   const parts: Uint8Array[] = []
   backend.evaluate(graph, slots, (_, data) => void parts.push(toBytes(data).slice()))
   const streamed = rows === undefined ? [] : streamableSlots(graph)
-  const program = backend.compile(graph, {
-    streamed: streamed,
-  })
+  const program = backend.compile(graph, { streamed })
   slots.forEach((data, s) => {
     const bytes = toBytes(data)
     if (rows === undefined || !streamed.includes(s)) program.write(s, bytes)
