@@ -75,13 +75,13 @@ import type { Toolbox } from '@bitloom/model/recipes/toolbox'
 export default (b: Toolbox) =>
   b.recipe({
     name: '${name}',
-    title: 'two noisy spirals told apart by an MLP',
+    title: 'two spirals told apart by an MLP',
 
     // each becomes a flag: --hidden 64
     options: {
       hidden: b.count(32, 'width of both hidden layers'),
       batch: b.count(32, 'examples a step'),
-      ...b.rateOptions(5e-3, 'cosine', 20),
+      ...b.rateOptions(1e-2, 'cosine', 20),
     },
 
     // how a run is cut into what is claimed and paid: 20 steps a checkpoint, 10 checkpoints a slice, 5 slices, so 1,000 steps
@@ -95,10 +95,10 @@ export default (b: Toolbox) =>
       const x = new Float32Array(2 * count)
       const y = new Int32Array(count)
       for (let i = 0; i < count; i++) {
-        const turn = (i / count) * 3 * Math.PI
+        const turn = (i / count) * 2 * Math.PI
         const side = i % 2
-        x[2 * i] = (turn / 10) * Math.cos(turn + side * Math.PI)
-        x[2 * i + 1] = (turn / 10) * Math.sin(turn + side * Math.PI)
+        x[2 * i] = (turn / 6) * Math.cos(turn + side * Math.PI)
+        x[2 * i + 1] = (turn / 6) * Math.sin(turn + side * Math.PI)
         y[i] = side
       }
       const all = {

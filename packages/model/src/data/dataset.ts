@@ -94,17 +94,25 @@ export function requireFinite(set: Dataset): Dataset {
   return set
 }
 
-/** Mean and standard deviation (of the population) of each column of some rows of f32 [count, width], added up in float64 in order; a constant column gets 1. */
+/**
+ * Mean and standard deviation (of the population) of each column of some rows of f32 [count, width], added up in float64 in order; gaps (NaN) are left out,
+ * and a constant column gets 1.
+ */
 export function columnMoments(
   data: Float32Array,
   width: number,
   rows: Int32Array,
 ): { readonly mean: number[]; readonly deviation: number[] } {
-  const mean = new Array<number>(width).fill(0)
-  const squares = new Array<number>(width).fill(0)
-  for (const row of rows) for (let c = 0; c < width; c++) mean[c] += data[row * width + c] / rows.length
-  for (const row of rows) for (let c = 0; c < width; c++) squares[c] += (data[row * width + c] - mean[c]) ** 2
-  return { mean, deviation: squares.map((s) => Math.sqrt(s / rows.length) || 1) }
+  const means: number[] = []
+  const deviations: number[] = []
+  for (let c = 0; c < width; c++) {
+    const present = Array.from(rows, (row) => data[row * width + c]).filter((x) => !Number.isNaN(x))
+    const mean = present.length > 0 ? present.reduce((n, x) => n + x, 0) / present.length : 0
+    const variance = present.length > 0 ? present.reduce((n, x) => n + (x - mean) ** 2, 0) / present.length : 0
+    means.push(mean)
+    deviations.push(Math.sqrt(variance) || 1)
+  }
+  return { mean: means, deviation: deviations }
 }
 
 /** (x - mean) / deviation, column by column, each rounded once. */
