@@ -28,8 +28,6 @@ import {
   where,
 } from './tensor.ts'
 
-export { balancedTotal } from './balanced.ts'
-
 /** One value an element, its weight already inside; the mean divides by the sum of `weights`, or by the number of elements where there are none. */
 export type Elements = { readonly values: Expr; readonly weights?: Expr }
 
