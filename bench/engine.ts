@@ -85,7 +85,7 @@ async function stepRow(task: TaskName, running: readonly Running[], dir: string)
   const trainers = running.filter((r) => r.spec.does.includes('train'))
   for (const { spec, ask } of trainers) {
     // TensorFlow.js computes without WebAssembly only what its WebAssembly backend has no gradients for
-    if (spec.key === 'tfjs-cpu' && details.has('tfjs-wasm')) continue
+    if (spec.key === 'tfjs-cpu' && !missing['tfjs-wasm']?.includes('not registered')) continue
     try {
       const began = performance.now()
       const { losses, ...more } = (await ask({ do: 'load', task, dir })) as { losses: number[] }

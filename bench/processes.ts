@@ -120,7 +120,7 @@ export async function start(spec: PeerSpec, timeoutMs = 60_000): Promise<Running
       resolve()
     }),
   )
-  const ask = async (request: Request, limitMs = 300_000): Promise<Readonly<Record<string, unknown>>> => {
+  const ask = async (request: Request, limitMs = 150_000): Promise<Readonly<Record<string, unknown>>> => {
     if (over !== undefined) throw new PeerError(over)
     let timer: NodeJS.Timeout | undefined
     try {
