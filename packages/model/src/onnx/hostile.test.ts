@@ -242,3 +242,21 @@ test('loops in loops stop at a bound', () => {
   }
   assert.equal(refusals(grow([inner, { op: 'Constant', out: ['turns'], with: { value: { tensor: ints('', [4000], []) } } }]), 20_000), 1)
 })
+
+test('many small nodes that each compute a large tensor stop at a bound', () => {
+  const filled = Array.from({ length: 3000 }, (_, i): FileNode => ({ op: 'ConstantOfShape', in: ['wide'], out: [`f${i}`] }))
+  const shape: FileNode = { op: 'Constant', out: ['wide'], with: { value: { tensor: ints('', [512, 512]) } } }
+  assert.equal(refusals(grow([shape, ...filled, { op: 'Sum', in: filled.map((n) => n.out[0]), out: ['y'] }]), 20_000), 1)
+  // every product of a chain is asked for by a slice
+  const chain = Array.from({ length: 400 }, (_, i): FileNode[] => [
+    { op: 'Exp', in: [i === 0 ? 'square' : `e${i}`], out: [`p${i}`] },
+    { op: 'MatMul', in: [`p${i}`, `p${i}`], out: [`e${i + 1}`] },
+    { op: 'Expand', in: ['x', `e${i + 1}`], out: [`s${i}`] },
+  ]).flat()
+  const start: FileNode[] = [
+    { op: 'Constant', out: ['size'], with: { value: { tensor: ints('', [256, 256]) } } },
+    { op: 'ConstantOfShape', in: ['size'], out: ['square'] },
+  ]
+  const ends = chain.flatMap((n) => (n.op === 'Expand' ? n.out : []))
+  assert.equal(refusals(grow([...start, ...chain], ends), 20_000), 1)
+})

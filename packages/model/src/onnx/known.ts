@@ -72,18 +72,24 @@ function triangle(shape: Shape, data: Float32Array | Int32Array, dtype: 'f32' | 
 const MAX_CLOSED = 2 ** 16
 const MAX_CLOSED_EXPRS = 4096
 
-/** The value of an expr that reads no slot, by the defining interpreter; undefined where it reads one or is too large to compute now. */
-export function valueOfClosed(e: Expr): Known | undefined {
+/**
+ * The value of an expr that reads no slot, by the defining interpreter; undefined where it reads one or is too large to compute now. `spend` is told the work,
+ * in scalar operations, before it is done.
+ */
+export function valueOfClosed(e: Expr, spend: (work: number) => void = () => {}): Known | undefined {
   const given = remembered.get(e)
   if (given) return given
   const seen = new Set<Expr>()
   const stack = [e]
+  let work = 0
   for (let x = stack.pop(); x; x = stack.pop()) {
     if (seen.has(x)) continue
     if (x.op === 'input' || sizeOf(x.shape) > MAX_CLOSED || seen.size > MAX_CLOSED_EXPRS) return undefined
     seen.add(x)
     stack.push(...x.inputs)
+    work += sizeOf(x.shape) * (x.op === 'dot' ? x.inputs[0].shape[x.shape.length - 1] : 1)
   }
+  spend(work)
   const graph = makeGraph([{ name: 'y', kind: 'state', dtype: e.dtype, shape: e.shape }], [e], full([1], 0, 'i32'))
   const result = known(e.dtype === 'f32' ? 'f32' : 'i64', e.shape, interpret(graph, [allocate(e.dtype, sizeOf(e.shape))]).next[0])
   remembered.set(e, result)

@@ -282,6 +282,47 @@ function smoothly(c: Case, values: readonly Numbers[]): void {
   })
 }
 
+test('at ties and kinks gradients are those of PyTorch', () => {
+  const of = (node: Omit<FileNode, 'out'>, inputs: readonly string[]) =>
+    importOnnx(
+      fileOf({
+        inputs: inputs.map((name) => ({ name, shape: [3] })),
+        initializers: [floats('slope', [1], [0.25])],
+        nodes: [{ ...node, out: ['y'] }],
+        outputs: ['y'],
+      }),
+    )
+  const both = evaluated(of({ op: 'Max', in: ['a', 'b'] }, ['a', 'b']), { a: [1, 2, 3], b: [1, 3, 2] }).gradients
+  assert.deepEqual(
+    [both.a, both.b],
+    [
+      [0.5, 0, 1],
+      [0.5, 1, 0],
+    ],
+  )
+  const at0 = { a: [0, -1, 1] }
+  const gradient = (node: Omit<FileNode, 'out'>) => evaluated(of(node, ['a']), at0).gradients.a
+  assert.deepEqual(gradient({ op: 'Relu', in: ['a'] }), [0, 0, 1])
+  assert.deepEqual(gradient({ op: 'LeakyRelu', in: ['a'], with: { alpha: { float: 0.25 } } }), [0.25, 0.25, 1])
+  assert.deepEqual(gradient({ op: 'PRelu', in: ['a', 'slope'] }), [0.25, 0.25, 1])
+  assert.deepEqual(gradient({ op: 'Abs', in: ['a'] }), [0, -1, 1])
+  assert.deepEqual(
+    gradient({ op: 'ReduceL2', in: ['a'], with: { axes: [0] } })
+      .map((g) => g * 2 ** 0.5)
+      .map(Math.fround),
+    [0, -1, 1].map(Math.fround),
+  )
+  const clipped = importOnnx(
+    fileOf({
+      inputs: [{ name: 'a', shape: [3] }],
+      initializers: [floats('low', [], [-1]), floats('high', [], [1])],
+      nodes: [{ op: 'Clip', in: ['a', 'low', 'high'], out: ['y'] }],
+      outputs: ['y'],
+    }),
+  )
+  assert.deepEqual(evaluated(clipped, { a: [-1, 1, 2] }).gradients.a, [1, 1, 0])
+})
+
 test('scatters write over and add, and the gradient goes to whoever is still there', () => {
   const scatter = (reduction: string) =>
     importOnnx(

@@ -50,6 +50,8 @@ const MAX_NESTING = 8
 /** A loop's turns are written out up to here, and all nodes together, turns counted, up to there. */
 const MAX_TURNS = 4096
 const MAX_RUN = 2 ** 18
+/** Elements of known tensors, and scalar operations of closed graphs, in one pass. */
+const MAX_COMPUTED = 2 ** 26
 
 /** Runs the nodes over values; what fails does not stop the others, so that all of it can be said at once. */
 export function execute(x: Execution): Run {
@@ -59,6 +61,11 @@ export function execute(x: Execution): Run {
   const failed = new Set<string>()
   let streams = 0
   let ran = 0
+  let computed = 0
+  const spend = (work: number): void => {
+    computed += work
+    if (computed > MAX_COMPUTED) throw new OnnxError(`more than ${MAX_COMPUTED} elements to compute while importing`)
+  }
   const written = new Map<Known, Expr>()
   const toExpr = (v: Value): Expr => {
     if (!isKnown(v)) return v
@@ -68,7 +75,7 @@ export function execute(x: Execution): Run {
     written.set(v, e)
     return e
   }
-  const toKnown = (v: Value): Known | undefined => (isKnown(v) ? v : x.parameters.has(v) ? undefined : valueOfClosed(v))
+  const toKnown = (v: Value): Known | undefined => (isKnown(v) ? v : x.parameters.has(v) ? undefined : valueOfClosed(v, spend))
   const needKnown = (v: Value): Known | undefined => {
     const now = toKnown(v)
     if (now || isKnown(v)) return now
@@ -223,6 +230,7 @@ export function execute(x: Execution): Run {
             if (name === '') return
             const value = held[i]
             if (!value) throw new OnnxError(`output ${i} ("${name}") is not computed`)
+            if (!isList(value) && isKnown(value)) spend(value.values.length)
             scope.set(name, value)
             if (closed && !isList(value) && isKnown(value)) x.folded.set(name, value)
           })
