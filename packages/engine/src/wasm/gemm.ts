@@ -2,18 +2,20 @@
 // Lanes and tiles are different outputs, so speed costs no bit: 5x8 register tile, A read in place (or packed into rows), B packed into panels,
 // K split by storing and reloading C (EVIDENCE §1). Four terms a turn: measured 46.8 GFLOP/s of 52 at 128 bits on Zen 3, against 40.9 one at a time from packed A.
 import { type FunctionBuilder, ModuleBuilder } from './assemble.ts'
-import { transpose4 } from './lanes.ts'
+import { writeCopyTile, writePackPanels, writePackRows } from './pack.ts'
 
 /** Register tile: 10 accumulators, 2 vectors of B, one splat of A, one product: 14 of the 15 registers V8 leaves us. */
 const TILE_M = 5
 const TILE_N = 8
 /** Terms a turn of the inner loop: five row pointers move once in four terms. */
 const TERMS = 4
-/** Depth and width of a packed block of B: a panel is 8 KB, the block half a megabyte at most (L2). */
-const BLOCK_K = 256
-const BLOCK_N = 512
+/** The deepest block of K: five rows of A and a panel of B are 26 KB (L1). K is cut evenly. */
+const BLOCK_K = 512
+/** Elements of a packed block of B: half a megabyte (L2). Its width is what its depth leaves, at most BLOCK_N. */
+const BLOCK_B = 131072
+const BLOCK_N = 1024
 /** Rows of A that are packed at a time, where its terms are not adjacent. */
-const BLOCK_M = 125
+const BLOCK_M = 60
 
 /** A packed row of A: a whole block and a vector more, so that rows do not all fall into the same cache sets. */
 const ROW_BYTES = 4 * BLOCK_K + 16
@@ -24,12 +26,11 @@ const TILE_BYTES = TILE_ROW * (TILE_M + 3)
 
 const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to
 
-/** Bytes of workspace `gemm` needs at these sizes (its first kilobyte must be zero and stays so). */
-export const gemmWorkBytes = (m: number, n: number, k: number): number =>
-  roundUp(
-    ZERO_BYTES + TILE_BYTES + ROW_BYTES * Math.min(m, BLOCK_M) + 4 * Math.min(k, BLOCK_K) * Math.min(roundUp(n, TILE_N), BLOCK_N) + 64,
-    64,
-  )
+/** Bytes of workspace `gemm` needs at these sizes (its first two kilobytes must be zero and stay so). */
+export const gemmWorkBytes = (m: number, n: number, k: number): number => {
+  const panels = Math.min(4 * BLOCK_B, 4 * Math.min(k + 3, BLOCK_K) * roundUp(n, TILE_N))
+  return roundUp(ZERO_BYTES + TILE_BYTES + ROW_BYTES * Math.min(m, BLOCK_M) + panels + 64, 64)
+}
 
 /**
  * The parameters of the exported function, all i32: byte addresses and byte strides.
@@ -58,8 +59,8 @@ export const gemmModule = (): ModuleBuilder => {
   const strips = Array.from({ length: TILE_M }, (_, i) =>
     module.func(`strip${i + 1}`, { params: i32s(8), results: [] }, (f) => writeStrip(f, i + 1), false),
   )
-  const packA = module.func('packA', { params: i32s(6), results: [] }, writePackRows, false)
-  const packB = module.func('packB', { params: i32s(7), results: [] }, (f) => writePack(f, TILE_N), false)
+  const packA = module.func('packA', { params: i32s(6), results: [] }, (f) => writePackRows(f, ROW_BYTES), false)
+  const packB = module.func('packB', { params: i32s(7), results: [] }, (f) => writePackPanels(f, TILE_N), false)
   const copyTile = module.func('copyTile', { params: i32s(6), results: [] }, writeCopyTile, false)
   module.func('gemm', { params: i32s(12), results: [] }, (f) => writeGemm(f, strips, packA, packB, copyTile))
   return module
@@ -140,224 +141,41 @@ const writeStrip = (f: FunctionBuilder, rows: number): void => {
   )
 }
 
-/** packA(src, dst, m, k, line, step): m lines of k elements into rows of ROW_BYTES. Lines are `line` bytes apart, their elements `step`. */
-const writePackRows = (f: FunctionBuilder): void => {
-  const [src, dst, m, k, line, step] = [0, 1, 2, 3, 4, 5]
-  const [from, to, left] = [f.local('i32'), f.local('i32'), f.local('i32')]
-  const rows = Array.from({ length: 4 }, () => f.local('v128'))
-  const scratch = Array.from({ length: 4 }, () => f.local('v128'))
-  /** One line, element by element. */
-  const single = (): void => {
-    f.get(src).set(from).get(dst).set(to).get(k).set(left)
-    f.while(
-      () => f.get(left).op('i32.eqz'),
-      () => {
-        f.get(to).get(from).mem('f32.load').mem('f32.store')
-        f.get(from).get(step).op('i32.add').set(from)
-        f.bump(to, 4).bump(left, -1)
-      },
-    )
-    f.get(src).get(line).op('i32.add').set(src)
-    f.bump(dst, ROW_BYTES).bump(m, -1)
-  }
-  f.get(line)
-    .i32(4)
-    .op('i32.eq')
-    .if(() => {
-      f.while(
-        () => f.get(m).i32(4).op('i32.lt_s'),
-        () => {
-          f.get(src).set(from).get(dst).set(to).get(k).set(left)
-          f.while(
-            () => f.get(left).i32(4).op('i32.lt_s'),
-            () => {
-              for (const row of rows) {
-                f.get(from).mem('v128.load').set(row)
-                f.get(from).get(step).op('i32.add').set(from)
-              }
-              transpose4(f, rows, scratch)
-              rows.forEach((row, i) => {
-                f.get(to)
-                  .get(row)
-                  .mem('v128.store', i * ROW_BYTES)
-              })
-              f.bump(to, 16).bump(left, -4)
-            },
-          )
-          f.while(
-            () => f.get(left).op('i32.eqz'),
-            () => {
-              f.get(from).mem('v128.load').set(rows[0])
-              for (let i = 0; i < 4; i++)
-                f.get(to)
-                  .get(rows[0])
-                  .op('v128.store32_lane', i * ROW_BYTES, i)
-              f.get(from).get(step).op('i32.add').set(from)
-              f.bump(to, 4).bump(left, -1)
-            },
-          )
-          f.bump(src, 16)
-            .bump(dst, 4 * ROW_BYTES)
-            .bump(m, -4)
-        },
-      )
-    })
-  f.while(() => f.get(m).op('i32.eqz'), single)
-}
-/**
- * Packs `count` lines of `k` elements into panels of `width` lines, interleaved. Lines are `line` bytes apart, their elements `step`.
- * Three ways: elements adjacent (4x4 transposes; an absent line reads the zero area), lines adjacent (whole vectors), anything (scalars).
- */
-const writePack = (f: FunctionBuilder, width: number): void => {
-  const [src, dst, count, k, line, step, zeros] = [0, 1, 2, 3, 4, 5, 6]
-  const pointers = Array.from({ length: width }, () => f.local('i32'))
-  const left = f.local('i32')
-  const end = f.local('i32')
-  const i = f.local('i32')
-  const value = f.local('f32')
-  const vectors = Array.from({ length: width - (width % 4) }, () => f.local('v128'))
-  const scratch = Array.from({ length: 4 }, () => f.local('v128'))
-  const rowBytes = 4 * width
-
-  f.while(
-    () => f.get(count).i32(0).op('i32.le_s'),
-    () => {
-      f.get(step)
-        .i32(4)
-        .op('i32.eq')
-        .if(
-          () => {
-            for (let at = 0; at < width; at++) {
-              f.get(src).get(line).i32(at).op('i32.mul').op('i32.add')
-              f.get(zeros).get(count).i32(at).op('i32.gt_s').op('select').set(pointers[at])
-            }
-            f.get(k).set(left)
-            f.while(
-              () => f.get(left).i32(4).op('i32.lt_s'),
-              () => {
-                vectors.forEach((v, at) => {
-                  f.get(pointers[at]).mem('v128.load').set(v)
-                })
-                for (let group = 0; group < vectors.length; group += 4) transpose4(f, vectors.slice(group, group + 4), scratch)
-                for (let at = 0; at < 4; at++)
-                  for (let group = 0; group < vectors.length; group += 4)
-                    f.get(dst)
-                      .get(vectors[group + at])
-                      .mem('v128.store', rowBytes * at + 4 * group)
-                for (let at = vectors.length; at < width; at++) {
-                  f.get(pointers[at]).mem('v128.load').set(scratch[0])
-                  for (let lane = 0; lane < 4; lane++)
-                    f.get(dst)
-                      .get(scratch[0])
-                      .op('v128.store32_lane', rowBytes * lane + 4 * at, lane)
-                }
-                for (const p of pointers) f.bump(p, 16)
-                f.bump(dst, 4 * rowBytes).bump(left, -4)
-              },
-            )
-            f.while(
-              () => f.get(left).op('i32.eqz'),
-              () => {
-                pointers.forEach((p, at) => {
-                  f.get(dst)
-                    .get(p)
-                    .mem('f32.load')
-                    .mem('f32.store', 4 * at)
-                  f.bump(p, 4)
-                })
-                f.bump(dst, rowBytes).bump(left, -1)
-              },
-            )
-          },
-          () => {
-            f.get(src).set(pointers[0])
-            f.get(dst).get(k).i32(rowBytes).op('i32.mul').op('i32.add').set(end)
-            f.get(line).i32(4).op('i32.eq').get(count).i32(width).op('i32.ge_s').op('i32.and')
-            f.if(
-              () => {
-                f.while(
-                  () => f.get(dst).get(end).op('i32.ge_u'),
-                  () => {
-                    for (let at = 0; at + 4 <= width; at += 4)
-                      f.get(dst)
-                        .get(pointers[0])
-                        .mem('v128.load', 4 * at)
-                        .mem('v128.store', 4 * at)
-                    for (let at = width - (width % 4); at < width; at++)
-                      f.get(dst)
-                        .get(pointers[0])
-                        .mem('f32.load', 4 * at)
-                        .mem('f32.store', 4 * at)
-                    f.get(pointers[0]).get(step).op('i32.add').set(pointers[0])
-                    f.bump(dst, rowBytes)
-                  },
-                )
-              },
-              () => {
-                f.while(
-                  () => f.get(dst).get(end).op('i32.ge_u'),
-                  () => {
-                    f.get(pointers[0]).set(pointers[1])
-                    f.i32(0).set(i)
-                    f.while(
-                      () => f.get(i).i32(width).op('i32.ge_s'),
-                      () => {
-                        f.op('f32.const', 0).set(value)
-                        f.get(i)
-                          .get(count)
-                          .op('i32.lt_s')
-                          .if(() => f.get(pointers[1]).mem('f32.load').set(value))
-                        f.get(dst).get(value).mem('f32.store')
-                        f.get(pointers[1]).get(line).op('i32.add').set(pointers[1])
-                        f.bump(dst, 4).bump(i, 1)
-                      },
-                    )
-                    f.get(pointers[0]).get(step).op('i32.add').set(pointers[0])
-                  },
-                )
-              },
-            )
-          },
-        )
-      f.get(src).get(line).i32(width).op('i32.mul').op('i32.add').set(src)
-      f.bump(count, -width)
-    },
-  )
-}
-
-/** copyTile(from, to, rows, cols, fromRow, toRow): the observed part of an edge tile, scalar by scalar. */
-const writeCopyTile = (f: FunctionBuilder): void => {
-  const [from, to, rows, cols, fromRow, toRow] = [0, 1, 2, 3, 4, 5]
-  const j = f.local('i32')
-  f.get(cols).i32(2).op('i32.shl').set(cols)
-  f.while(
-    () => f.get(rows).op('i32.eqz'),
-    () => {
-      f.i32(0).set(j)
-      f.while(
-        () => f.get(j).get(cols).op('i32.ge_s'),
-        () => {
-          f.get(to).get(j).op('i32.add').get(from).get(j).op('i32.add').mem('f32.load').mem('f32.store')
-          f.bump(j, 4)
-        },
-      )
-      f.get(from).get(fromRow).op('i32.add').set(from)
-      f.get(to).get(toRow).op('i32.add').set(to)
-      f.bump(rows, -1)
-    },
-  )
-}
-
 /** Blocks over N, then K, then M: packs B's block, and A's where its terms are not adjacent; runs strips of rows over all panels, an edge panel by way of a small buffer. */
 const writeGemm = (f: FunctionBuilder, strips: readonly number[], packA: number, packB: number, copyTile: number): void => {
   const [a, b, c, m, n, k, aRow, aCol, bRow, bCol, work, cRow] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
-  const names = ['n0', 'nc', 'k0', 'kc', 'm0', 'mc', 'j', 'edge', 'pa', 'paRow', 'pb', 'pc', 'tile', 'packedA', 'packedB', 'cols'] as const
+  const names = [
+    'n0',
+    'nc',
+    'k0',
+    'kc',
+    'kBlock',
+    'nBlock',
+    'm0',
+    'mc',
+    'j',
+    'edge',
+    'pa',
+    'paRow',
+    'pb',
+    'pc',
+    'tile',
+    'packedA',
+    'packedB',
+    'cols',
+  ] as const
   const v = Object.fromEntries(names.map((name) => [name, f.local('i32')])) as Record<(typeof names)[number], number>
-  const min = (write: () => void, limit: number, to: number): void => {
+  /** `limit` is a constant, or a local that is pushed. */
+  const min = (write: () => void, limit: number | (() => void), to: number): void => {
+    const push = (): void => {
+      if (typeof limit === 'number') f.i32(limit)
+      else limit()
+    }
     write()
-    f.i32(limit)
+    push()
     write()
-    f.i32(limit).op('i32.lt_s').op('select').set(to)
+    push()
+    f.op('i32.lt_s').op('select').set(to)
   }
   /** base + index * stride, for byte addresses. */
   const at = (base: number, index: number, stride: number): void => {
@@ -370,16 +188,40 @@ const writeGemm = (f: FunctionBuilder, strips: readonly number[], packA: number,
   min(() => f.get(m), BLOCK_M, v.packedB)
   f.get(v.packedB).i32(ROW_BYTES).op('i32.mul').get(v.packedA).op('i32.add').set(v.packedB)
 
+  // K in even blocks of whole turns, N in blocks of whole panels.
+  f.get(k)
+    .i32(BLOCK_K - 1)
+    .op('i32.add')
+    .i32(BLOCK_K)
+    .op('i32.div_u')
+    .set(v.kBlock)
+  f.get(k).get(v.kBlock).op('i32.add').i32(1).op('i32.sub').get(v.kBlock).op('i32.div_u')
+  f.i32(TERMS - 1)
+    .op('i32.add')
+    .i32(-TERMS)
+    .op('i32.and')
+    .set(v.kBlock)
+  f.i32(BLOCK_B).get(v.kBlock).op('i32.div_u').i32(-TILE_N).op('i32.and').set(v.nBlock)
+  min(() => f.get(v.nBlock), BLOCK_N, v.nBlock)
+
   f.i32(0).set(v.n0)
   f.while(
     () => f.get(v.n0).get(n).op('i32.ge_s'),
     () => {
-      min(() => f.get(n).get(v.n0).op('i32.sub'), BLOCK_N, v.nc)
+      min(
+        () => f.get(n).get(v.n0).op('i32.sub'),
+        () => f.get(v.nBlock),
+        v.nc,
+      )
       f.i32(0).set(v.k0)
       f.while(
         () => f.get(v.k0).get(k).op('i32.ge_s'),
         () => {
-          min(() => f.get(k).get(v.k0).op('i32.sub'), BLOCK_K, v.kc)
+          min(
+            () => f.get(k).get(v.k0).op('i32.sub'),
+            () => f.get(v.kBlock),
+            v.kc,
+          )
           at(b, v.k0, bRow)
           f.get(v.n0).get(bCol).op('i32.mul').op('i32.add')
           f.get(v.packedB).get(v.nc).get(v.kc).get(bCol).get(bRow).get(work).call(packB)
@@ -449,10 +291,10 @@ const writeGemm = (f: FunctionBuilder, strips: readonly number[], packA: number,
               f.bump(v.m0, BLOCK_M)
             },
           )
-          f.bump(v.k0, BLOCK_K)
+          f.get(v.k0).get(v.kBlock).op('i32.add').set(v.k0)
         },
       )
-      f.bump(v.n0, BLOCK_N)
+      f.get(v.n0).get(v.nBlock).op('i32.add').set(v.n0)
     },
   )
 }
