@@ -35,12 +35,12 @@ export const tabular: Recipe = recipe({
     validation: quantity(0.2, 'held back: a fraction, drawn at random, or a number of last rows', { min: 0 }),
     raw: flag('leave the numbers as they are; else they are standardised by the training rows'),
     'allow-nan': flag('use missing numbers as NaN'),
-    hidden: count(64, 'width of both hidden layers'),
+    hidden: count(32, 'width of both hidden layers'),
     batch: count(32, 'rows a step'),
-    ...rateOptions(3e-3, 'cosine', 50),
-    'weight-decay': quantity(0.01, 'of all parameters', { min: 0 }),
+    ...rateOptions(1e-3, 'cosine', 50),
+    'weight-decay': quantity(0.1, 'of all parameters', { min: 0 }),
   },
-  cut: { stepsPerCheckpoint: 40, checkpointsPerSlice: 10, slices: 5 },
+  cut: { stepsPerCheckpoint: 10, checkpointsPerSlice: 10, slices: 5 },
   alone: false,
   prepare: async (s, run) => {
     if (s.data === undefined) throw new RecipeError('tabular needs a table: --data FILE.csv --target COLUMN')
