@@ -1,6 +1,7 @@
 // C code as functions of this process, through koffi. Everything that can be missing on a machine is met here, and named.
 import { readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { cpus } from 'node:os'
 import { dirname } from 'node:path'
 import { type Compiled, sharedObjects } from './cache.ts'
 import { type Compiler, CompilerError, findCompiler } from './compiler.ts'
@@ -119,11 +120,20 @@ const loadRuntime = (compiler: Compiler): Runtime => {
   }
 }
 
-/** Functions a source: few enough that several processors share the compiling, enough that each is worth a compiler's start. */
-const PER_SOURCE = 24
+/** Functions a source at most, and at least if there are several: few enough to share the compiling among processors, enough that each is worth a compiler's start. */
+const [MOST, LEAST] = [24, 6]
 
-const sourcesOf = (functions: readonly string[]): string[][] =>
-  Array.from({ length: Math.ceil(functions.length / PER_SOURCE) }, (_, i) => functions.slice(i * PER_SOURCE, (i + 1) * PER_SOURCE))
+/** Functions dealt out to sources, the longest first, so that all take about as long. */
+const sourcesOf = (functions: readonly string[]): string[][] => {
+  const count = Math.max(Math.ceil(functions.length / MOST), Math.min(cpus().length, Math.floor(functions.length / LEAST)))
+  if (functions.length === 0) return []
+  const sources = Array.from({ length: Math.max(1, count) }, (): string[] => [])
+  const longestFirst = [...functions].sort((a, b) => b.length - a.length || (a < b ? -1 : 1))
+  longestFirst.forEach((text, i) => {
+    sources[i % sources.length].push(text)
+  })
+  return sources
+}
 
 /** A C file with these functions, and one that tells where they are. */
 const sourceOf = (prelude: string, functions: readonly string[]): string =>

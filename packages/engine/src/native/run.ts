@@ -41,7 +41,7 @@ export const prepare = (graphs: Iterable<Graph>, { runtime = runtimeFor(), small
 }
 
 const arrange = (graph: Graph) => {
-  const lowered = lower(graph, false)
+  const lowered = lower(graph, { trace: false, joinedFolds: true })
   const scheduled = schedule(lowered)
   return { lowered, slotOf: scheduled.slotOf, kernels: withCopies(scheduled, graph.slots) }
 }
