@@ -120,7 +120,9 @@ function main(args: readonly string[]): number {
     `${what}: ${count(of, 'pass')} pass, ${count(of, 'fail')} fail, ${count(of, 'skip')} skipped`
   console.log(tell('one node of a promised operator', listed))
   console.log(tell('all cases', verdicts))
-  if (file) writeFileSync(file, `${JSON.stringify({ tolerance: { relative: RELATIVE, absolute: ABSOLUTE }, verdicts }, undefined, 1)}\n`)
+  const counts = (of: readonly Verdict[]) => ({ pass: count(of, 'pass'), fail: count(of, 'fail'), skip: count(of, 'skip') })
+  const table = { tolerance: { relative: RELATIVE, absolute: ABSOLUTE }, all: counts(verdicts), promised: counts(listed), verdicts }
+  if (file) writeFileSync(file, `${JSON.stringify(table, undefined, 1)}\n`)
   return count(verdicts, 'fail') > 0 ? 1 : 0
 }
 

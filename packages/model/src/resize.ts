@@ -137,7 +137,8 @@ export function resize(x: Expr, axes: readonly ResizeAxis[], options: ResizeOpti
     const farther = options.antialias ? old / size : 1
     if (farther > MAX_SHRINKING)
       throw new ResizeError(`resize: axis ${axis} of [${x.shape}] to ${size}: antialiasing over ${farther} elements`)
-    const places = Array.from({ length: size }, (_, i) => placeOf(coordinates, i, old, entry))
+    // rounded as PyTorch and onnxruntime round it: 17 / 1.7 is 10, which decides about the nearest element
+    const places = Array.from({ length: size }, (_, i) => Math.fround(placeOf(coordinates, i, old, entry)))
     const shape = now.shape.map((_, i) => (i === axis ? size : 1))
     if (coordinates === 'tf_crop_and_resize') {
       const beyond = reshape(

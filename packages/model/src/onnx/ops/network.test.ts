@@ -165,6 +165,10 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
     },
     { in: [[1, 1, 6, 8], '', '', ints('', [3, 5])], with: { axes: [2, 3], mode: 'linear', antialias: 1 }, opset: 18 },
     { in: [[1, 1, 4, 5], floats('', [4], [1, 1, 2, 3])], with: { mode: 'nearest' }, opset: 10 },
+    ...[1.7, 1.9, 2.3, 0.7].map((scale) => ({
+      in: [[1, 1, 12, 3], '', floats('', [4], [1, 1, scale, 1])] as const,
+      with: { mode: 'nearest', coordinate_transformation_mode: 'asymmetric', nearest_mode: 'floor' },
+    })),
   ],
   Upsample: [{ in: [[1, 1, 3, 2], floats('', [4], [1, 1, 2, 3])], with: { mode: 'nearest' }, opset: 9 }],
   NegativeLogLikelihoodLoss: (['none', 'sum', 'mean'] as const).flatMap((reduction) => [
