@@ -72,6 +72,13 @@ test('helpers that were stopped come again for whoever needs them, and closing m
   program.close()
 })
 
+test('who waits for helpers that are stopped is told', async () => {
+  const started = startThreads(3)
+  stopThreads()
+  await assert.rejects(started, new ThreadError('the helping threads were stopped'))
+  await startThreads(3)
+})
+
 test('a closed program says so', () => {
   for (const threads of [1, 2]) {
     const program = wasmWith({ threads }).compile(grown(8))

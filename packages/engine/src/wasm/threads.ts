@@ -26,7 +26,7 @@ interface Helper {
 }
 
 let helpers: Helper[] = []
-let waiting: { readonly count: number; readonly done: () => void }[] = []
+let waiting: { readonly count: number; readonly done: () => void; readonly failed: (error: ThreadError) => void }[] = []
 /** The program that the helpers serve. */
 let served: Team | undefined
 let nextId = 1
@@ -51,10 +51,8 @@ const grow = (count: number): void => {
         },
         ended: (reason) => {
           helper.ended = reason
-          const others = helpers
-          helpers = []
           served = undefined
-          for (const other of others) other.worker.stop()
+          replaceHelpers(`a helping thread ended: ${reason}`)
         },
       }),
     }
@@ -62,22 +60,34 @@ const grow = (count: number): void => {
   }
 }
 
-/** Starts helpers for programs of `threads` threads ahead of time; resolves when they run. Programs start what they need themselves. */
+/**
+ * Starts helpers for programs of `threads` threads ahead of time; resolves when they run. Programs start what they need themselves.
+ * Rejects with a ThreadError if one cannot run, or if they are stopped before.
+ */
 export const startThreads = (threads: number): Promise<void> => {
   grow(threads - 1)
   if (helpers.slice(0, threads - 1).every((h) => h.up)) return Promise.resolve()
-  return new Promise((done) => {
-    waiting.push({ count: threads - 1, done })
+  return new Promise((done, failed) => {
+    waiting.push({ count: threads - 1, done, failed })
   })
 }
 
 /** Ends every helper; programs that still need them start new ones. */
 export const stopThreads = (): void => {
   served?.release()
+  replaceHelpers('the helping threads were stopped')
+}
+
+/** Ends all helpers; the next program to need some starts new ones. */
+const replaceHelpers = (why: string): void => {
   closedBytes = 0
   closedPrograms = 0
-  for (const helper of helpers) helper.worker.stop()
+  const old = helpers
   helpers = []
+  for (const { worker } of old) worker.stop()
+  const disappointed = waiting
+  waiting = []
+  for (const { failed } of disappointed) failed(new ThreadError(why))
 }
 
 /** One program's hold on the helpers. */
@@ -144,7 +154,12 @@ export class Team {
   }
 
   #serve(): void {
-    served?.release()
+    try {
+      served?.release()
+    } catch (error) {
+      // The other program's failure is thrown at its own next step.
+      if (!(error instanceof ThreadError)) throw error
+    }
     if (this.#loaded.some((h) => !helpers.includes(h))) this.#load()
     served = this
     for (const { worker } of this.#loaded) worker.post({ kind: 'serve', id: this.#id, threads: this.#shared.threads } satisfies ToWorker)
@@ -211,6 +226,8 @@ export class Team {
     for (const word of [generation, command]) Atomics.notify(this.#words, word)
     if (served === this) served = undefined
     this.#full = false
+    // A thread that did not answer may never: other programs get new ones.
+    if (this.#loaded.some((h) => helpers.includes(h))) replaceHelpers(this.#failure)
     throw new ThreadError(this.#failure, { cause })
   }
 }
