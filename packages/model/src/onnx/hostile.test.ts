@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { OnnxError } from './error.ts'
 import { draw, type FileModel, type FileNode, fileOf, floats, graphBytes, ints } from './file.test-support.ts'
 import { importOnnx } from './import.ts'
+import { OPERATORS } from './ops/index.ts'
 import { ATTRIBUTE, ELEMENT, ModelProto } from './schema.ts'
 
 /** One of everything that a decoder and an importer look at. */
@@ -100,6 +101,37 @@ test('bytes flipped, dropped and repeated by a seeded generator are refused or r
     refused += refusals(bad)
   }
   assert.ok(refused > rounds / 3, `seed ${seed}: ${refused} of ${rounds} refused`)
+})
+
+test('files that are whole but wrong: other operators, inputs, sizes and axes than were written', () => {
+  const seed = Number(process.env.FUZZ_SEED ?? 17)
+  const rounds = Number(process.env.FUZZ_ROUNDS ?? 400)
+  const operators = Object.keys(OPERATORS).filter((op) => !op.includes('.'))
+  const numbers = [0, 1, -1, 2, 3, -5, 100, 65536, 2 ** 31 - 1, -(2 ** 31), 2 ** 40, -(2 ** 62)]
+  const drawn = draw(rounds * 12, seed)
+  let refused = 0
+  for (let round = 0; round < rounds; round++) {
+    let at = round * 12
+    const pick = <T>(from: readonly T[]): T => from[Math.floor(((drawn[at++] + 1) / 2) * from.length) % from.length]
+    const model = ModelProto.toObject(ModelProto.decode(fileOf(everything)))
+    const { node: nodes, initializer, input } = model.graph
+    const names = [...nodes, { output: ['x', ''] }].flatMap((n) => n.output).concat([...initializer, ...input].map((t) => t.name))
+    for (let change = 0; change < 2; change++) {
+      const node = pick<{ opType: string; input?: string[]; attribute?: { i?: number; ints?: number[]; t?: { rawData: Uint8Array } }[] }>(
+        nodes,
+      )
+      const attribute = node.attribute?.[0]
+      const what = pick([0, 1, 2, 3])
+      if (what === 0) node.opType = pick(operators)
+      else if (what === 1 && node.input) node.input[0] = pick(names)
+      else if (what === 2) node.input = [...(node.input ?? []), pick(names)]
+      else if (attribute?.ints) attribute.ints = [pick(numbers), pick(numbers)]
+      else if (attribute?.t) attribute.t.rawData = new Uint8Array(BigInt64Array.of(BigInt(pick(numbers))).buffer)
+      else if (attribute?.i !== undefined) attribute.i = pick(numbers)
+    }
+    refused += refusals(ModelProto.encode(ModelProto.fromObject(model)).finish())
+  }
+  assert.ok(refused > rounds / 4, `seed ${seed}: ${refused} of ${rounds} refused`)
 })
 
 test('noise is no model', () => {

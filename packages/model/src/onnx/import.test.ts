@@ -98,6 +98,7 @@ test('float initializers train; integers, masks and what an operator must know d
         floats('onnx::Mul_12', [], [2]),
         floats('endless', [4], [0, Number.NEGATIVE_INFINITY, 0, 0]),
         floats('unread', [7]),
+        floats('val_3', [2, 2], [0, -3e38, 0, 0]),
         ints('zero', [0]),
         floats('edge', [1], [3]),
       ],
@@ -109,8 +110,9 @@ test('float initializers train; integers, masks and what an operator must know d
         { op: 'Pad', in: ['b', 'pads', 'edge'], out: ['c'] },
         { op: 'Constant', out: ['pads'], with: { value: { tensor: ints('', [0, 0, 0, 1]) } } },
         { op: 'Mul', in: ['c', 'onnx::Mul_12'], out: ['y'] },
+        { op: 'ReduceSum', in: ['val_3'], out: ['masked'] },
       ],
-      outputs: ['y'],
+      outputs: ['y', 'masked'],
     },
     { dims: { batch: 2 } },
   )

@@ -218,6 +218,8 @@ export function execute(x: Execution): Run {
 
   const runAll = (nodes: readonly OnnxNode[], scope: Scope, depth: number): void => {
     for (const node of nodes) {
+      // nothing else is tried once the budget is gone
+      if (computed > MAX_COMPUTED || ran > MAX_RUN) return
       const skipped = node.inputs.some((name) => failed.has(name))
       const done =
         !skipped &&
@@ -243,7 +245,7 @@ export function execute(x: Execution): Run {
   runAll(x.nodes, top, 0)
   const outputs: Record<string, Expr> = {}
   for (const name of x.outputs)
-    if (!failed.has(name))
+    if (!failed.has(name) && problems.length === 0)
       attempt(`output "${name}"`, () => {
         const held = top.get(name)!
         if (isList(held)) throw new OnnxError(`it is a list of tensors; ${nearestWayOut('SequenceMap')}`)

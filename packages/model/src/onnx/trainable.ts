@@ -18,7 +18,8 @@ export type Weights = {
 
 const FLOATS: readonly number[] = [ELEMENT.f32, ELEMENT.f16, ELEMENT.bf16, ELEMENT.f64]
 /** What the exporters call a tensor that has no name in the model: PyTorch's two, and that of node outputs. */
-const GENERATED = /^onnx::(\w+?)_\d+$|^(?:val|t|const|constant)_?\d+$|(?:^|\/)Constant(?:_\d+)?_output_\d+$/i
+const GENERATED =
+  /^onnx::(\w+?)_\d+$|^(?:val|t|const|constant|scalar_tensor_default|lift_fresh_copy|full|arange|_to_copy)(?:_?\d+)?$|(?:^|\/)Constant(?:_\d+)?_output_\d+$/i
 /** Inputs at which an operator takes what can only be a weight, where the file gives it as a constant. */
 const WEIGHT_INPUTS: Readonly<Record<string, readonly number[]>> = {
   MatMul: [0, 1],
@@ -42,7 +43,8 @@ export function weightsOf(model: OnnxModel): Weights {
   const unnamed: string[] = []
   for (const t of model.initializers.values()) {
     const generated = GENERATED.test(t.name)
-    if (!FLOATS.includes(t.element) || sizeOf(t.shape) === 0 || (generated && sizeOf(t.shape) === 1)) constants.set(t.name, t)
+    if (!FLOATS.includes(t.element) || sizeOf(t.shape) === 0 || (generated && (sizeOf(t.shape) === 1 || isBufferLike(t))))
+      constants.set(t.name, t)
     else {
       parameters.set(t.name, t)
       if (generated) unnamed.push(t.name)
