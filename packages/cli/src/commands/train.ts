@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import type { Backend } from '@bitloom/engine'
 import type { Data } from '@bitloom/graph'
-import { toHex } from '@bitloom/graph'
+import { costOf, toHex } from '@bitloom/graph'
 import { sparkline } from '@bitloom/model/curve'
 import { engineStepper, makeReceipt, type Progress, runTask, startNode, trainLocal, writeFileAtomic } from '@bitloom/node'
 import {
@@ -33,6 +33,7 @@ import { writeArtefacts } from '../artefacts.ts'
 import { backendOf, backendOptions } from '../backend.ts'
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
 import { HOME_OPTION, homeOf, networkPath, readNetwork } from '../home.ts'
+import { claimJudging, judgingOf } from '../judging.ts'
 import { narrator } from '../narrate.ts'
 import { profileReport } from '../profile.ts'
 import { chosen, flagsOf, type Judged, judge, makeReady, namesRecipe, type Ready, recipeOf } from '../recipes.ts'
@@ -58,6 +59,7 @@ export const command: Command = {
     out: { type: 'string', value: 'DIR', help: 'where the model goes', default: 'out' },
     ...backendOptions({ backend: 'wasm' }),
     profile: { type: 'boolean', help: 'with --local: where a step’s time goes, kernel by kernel' },
+    'claim-evaluation': { type: 'boolean', help: 'have the held-out evaluation computed by the network, too, as a task of its own' },
     yes: { type: 'boolean', help: 'pay without asking' },
     ...PASSWORD_OPTION,
     json: { type: 'boolean', help: 'every event as a JSON line on stdout' },
@@ -193,14 +195,12 @@ async function onNetwork(call: Call, ready: Ready, backend: Backend, emit: Emit)
   const { bitloom } = node.services
   try {
     const stateRoots = rootsOf(job.state)
-    const spec = makeSpec(job.graph, stateRoots, rootsOf(job.data), {
-      ...cut,
-      assurance,
-      verifiers: assurance === 'none' ? 0 : verifiers,
-      segments: 1,
-      windows: LOCAL_WINDOWS,
+    const terms = { assurance, verifiers: assurance === 'none' ? 0 : verifiers, segments: 1, windows: LOCAL_WINDOWS }
+    const spec = makeSpec(job.graph, stateRoots, rootsOf(job.data), { ...cut, ...terms })
+    const offers = rankOffers(await gatherOffers(node.signedOffers, enough, wait), {
+      memoryBytes: costOf(job.graph).peakBytes,
+      assurance: spec.assurance,
     })
-    const offers = rankOffers(await gatherOffers(node.signedOffers, enough, wait), { memoryBytes: 2 ** 20, assurance: spec.assurance })
     if (offers.length === 0)
       throw new RefusedError(
         'No provider offers to train this.\nStart one with: bitloom node start --role solver, or wait for offers: bitloom offers',
@@ -256,6 +256,23 @@ async function onNetwork(call: Call, ready: Ready, backend: Backend, emit: Emit)
       emit,
       line: screen.line,
     })
+    if (call.flag('claim-evaluation')) {
+      const judging = await judgingOf(node, prepared, outcome.state as Data[], terms, offers)
+      if (!judging) throw new RefusedError('Nothing was held back, so there is nothing to evaluate.')
+      screen.line(
+        `\n${bold('evaluation')}  ${judging.job.steps} steps over the held-out examples, ${money(judging.escrowWei)} at the very most`,
+      )
+      await mayPay(call, bitloom, account, judging.escrowWei)
+      const tale = narrator(judging.spec, judging.job.graph)
+      const told = (p: Progress): void => {
+        emit(`evaluation-${p.type}`, p)
+        if (p.type === 'chain') for (const line of tale.tell(p.event)) screen.line(line)
+      }
+      const { metrics, path } = await claimJudging(node, judging, prepared, offers, told, call.text('out')!)
+      const shown = Object.entries(metrics).map(([name, x]) => `${name} ${x.toPrecision(4)}`)
+      screen.line(`${green('✓')} claimed, checked and paid: ${shown.join(', ')}  ${dim(path)}`)
+      emit('evaluation', { metrics, receipt: path })
+    }
   } catch (error) {
     screen.done()
     for (const line of logged.slice(-5)) screen.line(dim(line))
