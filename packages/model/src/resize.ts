@@ -150,6 +150,7 @@ export function resize(x: Expr, axes: readonly ResizeAxis[], options: ResizeOpti
       )
       outside = outside ? or(outside, beyond) : beyond
     }
+    if (size === old && places.every((p, i) => p === i)) return now
     const taps = places.map((p) => tapsOf(p, old, entry.scale ?? size / old, options))
     const ratios: Ratio[] = [
       [old, size],
