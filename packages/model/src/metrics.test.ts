@@ -62,7 +62,9 @@ test('fewer examples than rows, ignored labels, sums', () => {
   const ignoring = run(job(3, { ignore_index: 2 })).metrics
   assert.ok(Math.abs(ignoring.loss! - mean(kept.map((r) => losses[r]))) < 1e-6)
   assert.equal(ignoring.accuracy, mean(kept.map((r) => right[r])))
-  assert.ok(Math.abs(run(job(4, { reduction: 'sum' })).metrics.loss! - 7 * mean(losses)) < 1e-5)
+  const summed = run(job(4, { reduction: 'sum' })).metrics
+  assert.ok(Math.abs(summed.loss! - 7 * mean(losses)) < 1e-5)
+  assert.ok(Math.abs(summed.perplexity! - Math.exp(mean(losses))) < 1e-5, 'perplexity is of the mean')
 })
 
 test('distances of quantities, and accuracy of yes and no', () => {

@@ -165,7 +165,8 @@ export function evaluationJob(t: EvaluationTask): EvaluationJob {
       const mean = loss.reduction === 'sum' ? value('sum') : value('sum') / (loss.reduction === 'batchmean' ? count : value('weight'))
       const known: Record<MetricName, () => number> = {
         loss: () => mean,
-        perplexity: () => Math.exp(mean),
+        // of the mean, whatever the loss adds up
+        perplexity: () => Math.exp(value('sum') / value('weight')),
         accuracy: () => value('right') / value('counted'),
         mae: () => value('distance') / value('elements'),
       }
