@@ -1,7 +1,7 @@
 // The WebAssembly engine against vectors/ops.json: every op and dtype, random and edge values, traced and fused, on 1, 2 and 3 threads, the same bits.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Backend, wasm, wasmWith } from '@bitloom/engine'
+import { type Backend, streamableSlots, wasm, wasmWith } from '@bitloom/engine'
 import { toBytes } from '@bitloom/graph'
 import { mnistJob } from '@bitloom/model'
 import { loadOpVectors } from '../vectors.ts'
@@ -28,7 +28,7 @@ for (const [op, vectors] of byOp)
     }
   })
 
-test('20 steps of an MLP leave the same state on 1, 2 and 3 threads, whatever is cut', () => {
+test('20 steps of an MLP leave the same state on 1, 2 and 3 threads, whatever is cut, the data held or streamed', () => {
   const count = 200
   const images = Uint8Array.from({ length: count * 784 }, (_, i) => (i * i * 31 + 17 * i) >>> 3)
   const { graph, state, data } = mnistJob({
@@ -40,8 +40,13 @@ test('20 steps of an MLP leave the same state on 1, 2 and 3 threads, whatever is
     batch: 64,
     hidden: 128,
   })
-  const after = (backend: Backend): Uint8Array[] => {
-    const program = backend.compile(graph)
+  const streamable = streamableSlots(graph)
+  assert.deepEqual(
+    streamable.map((s) => graph.slots[s].name),
+    ['images', 'labels'],
+  )
+  const after = (backend: Backend, streamed: readonly number[] = []): Uint8Array[] => {
+    const program = backend.compile(graph, { streamed })
     for (const [s, tensor] of [...state, ...data].entries()) program.write(s, toBytes(tensor))
     for (let step = 0; step < 20; step++) program.step()
     const result = [...state.map((_, s) => Uint8Array.from(program.read(s))), program.probe()]
@@ -49,6 +54,7 @@ test('20 steps of an MLP leave the same state on 1, 2 and 3 threads, whatever is
     return result
   }
   const wanted = after(wasm)
+  for (const threads of [1, 2]) assert.deepEqual(after(wasmWith({ threads }), streamable), wanted, `${threads} threads, streamed`)
   for (const threads of [2, 3])
     for (const options of [{ threads }, { threads, small: 0 }]) assert.deepEqual(after(wasmWith(options)), wanted, `${threads} threads`)
 })
