@@ -5,14 +5,14 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Backend } from '@bitloom/engine'
 import { type Data, fromBytes, interpret, makeGraph } from '@bitloom/graph'
-import type { Job, Schedule } from '@bitloom/model'
+import type { Schedule } from '@bitloom/model'
 import { curveCsv, curveSvg } from '@bitloom/model/curve'
 import { writeSafetensors } from '@bitloom/model/safetensors'
-import { broadcastTo, full, range } from '@bitloom/model/tensor'
+import { broadcastTo, divu, full, range } from '@bitloom/model/tensor'
 import { type Scalar, writeEvents } from '@bitloom/model/tensorboard'
 import { writeFileAtomic } from '@bitloom/node/store'
 import type { Hex } from 'viem'
-import { type Judged, machineOf, type Ready, tensorIn } from './recipes.ts'
+import { type Judged, machineOf, type Prepared, type Ready, tensorIn } from './recipes.ts'
 
 export type Artefacts = {
   readonly paths: readonly string[] /** SHA-256 of each file, by name. */
@@ -48,7 +48,7 @@ export function writeArtefacts(
     ...(prepared.onnx ? { 'model.onnx': prepared.onnx(tensor, metadata) } : {}),
     'loss.csv': curveCsv(loss),
     'loss.svg': curveSvg(loss, { title: `${job.name}: training loss` }),
-    [EVENTS_FILE]: writeEvents(scalarsOf(job, prepared.schedule, loss, judged)),
+    [EVENTS_FILE]: writeEvents(scalarsOf(prepared, loss, judged)),
     'recipe.json': recipeFile(ready),
     ...prepared.files?.(tensor, machineOf(backend)),
   }
@@ -73,8 +73,8 @@ export type RecipeFile = {
 const recipeFile = ({ recipe, seed, settings, cut }: Ready): string =>
   `${JSON.stringify({ recipe: recipe.name, ...(recipe.file ? { file: recipe.file } : {}), seed, settings, cut }, null, 1)}\n`
 
-function scalarsOf(job: Job, schedule: Schedule, loss: Float32Array, judged: Judged | undefined): Scalar[] {
-  const rates = ratesOf(schedule, job.steps)
+function scalarsOf({ job, schedule, passes = 1 }: Prepared, loss: Float32Array, judged: Judged | undefined): Scalar[] {
+  const rates = ratesOf(schedule, job.steps, passes)
   const scalars: Scalar[] = []
   loss.forEach((value, i) => {
     scalars.push({ tag: 'loss', step: i + 1, value }, { tag: 'lr', step: i + 1, value: rates[i]! })
@@ -84,8 +84,8 @@ function scalarsOf(job: Job, schedule: Schedule, loss: Float32Array, judged: Jud
 }
 
 /** The learning rate of every step, as the graph computes it. */
-export function ratesOf(schedule: Schedule, steps: number): Float32Array {
-  const rates = broadcastTo(schedule(range(steps)), [steps])
+export function ratesOf(schedule: Schedule, steps: number, passes = 1): Float32Array {
+  const rates = broadcastTo(schedule(divu(range(steps), passes)), [steps])
   const graph = makeGraph([{ name: 'lr', kind: 'state', dtype: 'f32', shape: [steps] }], [rates], full([1], 0, 'i32'))
   return interpret(graph, [fromBytes('f32', new Uint8Array(4 * steps))]).next[0] as Float32Array
 }

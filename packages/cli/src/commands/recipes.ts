@@ -121,7 +121,7 @@ export default (b: Toolbox) =>
           forward: (c) => ({ output: b.mlp(c.parameter, c.batch('x'), 3, b.relu), target: c.batch('y') }),
           loss: b.lossByName('cross_entropy'),
           optimizer: b.optimizerByName('adamw', { weight_decay: 0.01 }),
-          schedule: b.rateOf(s),
+          schedule: b.rateOf(s, s.steps),
           batch: s.batch,
           steps: s.steps,
           train,

@@ -68,7 +68,7 @@ async function prepareDigits(name: string, s: S, run: Run): Promise<Prepared> {
     { ...found[part].tensors[0], shape: [found[part].count, PIXELS] },
     { ...found[part].tensors[1], dtype: 'u8', data: Uint8Array.from(found[part].tensors[1].data) },
   ]
-  const schedule = rateOf(s)
+  const schedule = rateOf(s, s.steps)
   const parameters = s.model === 'mlp' ? mlpParameters([PIXELS, s.hidden, classes]) : cnnParameters(classes)
   const forward = (c: { parameter: Lookup; batch: Lookup }): { output: Expr; target: Expr } => {
     const images = c.batch('images')

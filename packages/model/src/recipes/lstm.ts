@@ -109,7 +109,7 @@ export const lstm: Recipe = recipe({
       },
       loss: lossByName('cross_entropy'),
       optimizer: adamw({ weightDecay: 0.01 }),
-      schedule: rateOf({ ...s, warmup: Math.min(s.warmup, Math.floor(s.steps / 4)) }),
+      schedule: rateOf(s, s.steps),
       ...(s.clip > 0 ? { clip: s.clip } : {}),
       train: corpus.train,
       held: corpus.held,

@@ -16,7 +16,7 @@ import { replaceWeights } from '../onnx/weights.ts'
 import type { DataTensor } from '../step.ts'
 import { cast, concat, div, oneHot, reshape, slice } from '../tensor.ts'
 import { corpusOf, inAndOut } from './corpus.ts'
-import { rateOf, rateOptions } from './rates.ts'
+import { allRateOptions, rateOf } from './rates.ts'
 import {
   count,
   type ForwardContext,
@@ -40,9 +40,11 @@ const options = {
   optimizer: { kind: 'text', default: 'adamw', help: 'as PyTorch defines it', value: 'NAME', choices: OPTIMIZER_NAMES } as const,
   momentum: quantity(0, 'of sgd and rmsprop', { min: 0 }),
   'weight-decay': maybe('of the optimizer; by default its own', 'X'),
-  ...rateOptions(1e-3, 'constant'),
+  ...allRateOptions(1e-3),
   clip: quantity(0, 'largest norm of all gradients together; 0 for none', { min: 0 }),
+  'clip-value': quantity(0, 'largest absolute value of a gradient; 0 for none', { min: 0 }),
   batch: count(32, 'examples a step'),
+  accumulate: count(1, 'steps whose mean gradient makes one update'),
   freeze: maybe('parameters that stay as they are, as patterns with * and commas', 'PATTERNS'),
   'train-only': maybe('parameters that train, and no others', 'PATTERNS'),
   dims: maybe('sizes of named axes other than the batch: time=64,features=8', 'NAME=N'),
@@ -84,8 +86,10 @@ export const onnxRecipe = (path: string): Recipe =>
           ...(s.momentum > 0 ? { momentum: s.momentum } : {}),
           ...(s['weight-decay'] === undefined ? {} : { weight_decay: numberOf('weight-decay', s['weight-decay']) }),
         }),
-        schedule: rateOf(s),
+        schedule: rateOf(s, s.steps / s.accumulate),
         ...(s.clip > 0 ? { clip: s.clip } : {}),
+        ...(s['clip-value'] > 0 ? { clipValue: s['clip-value'] } : {}),
+        ...(s.accumulate > 1 ? { accumulate: s.accumulate } : {}),
         train: found.train,
         tables: trains.constants,
         ...(judges

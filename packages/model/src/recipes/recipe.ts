@@ -69,6 +69,8 @@ export type Prepared = {
   /** What a person should know before it starts, a line each. */
   readonly about: readonly string[]
   readonly schedule: Schedule
+  /** Steps an update, 1 by default. */
+  readonly passes?: number
   readonly onnx?: (tensor: (name: string) => Float32Array, metadata: Readonly<Record<string, string>>) => Uint8Array
   /** Further files of a trained model by name. */
   readonly files?: (tensor: (name: string) => Float32Array, machine: Machine) => Readonly<Record<string, Uint8Array | string>>
@@ -123,8 +125,12 @@ export type Training = {
   readonly optimizer: Optimizer
   readonly schedule: Schedule
   readonly clip?: number
+  readonly clipValue?: number
   readonly batch: number
+  /** Steps of the job: updates times `accumulate`. */
   readonly steps: number
+  /** Steps an update: their mean gradient is what the optimizer sees. */
+  readonly accumulate?: number
   readonly train: Source
   readonly held?: Held
   /** Data tensors that are no examples: tables of the model. */
@@ -155,16 +161,20 @@ export type Source = {
 const JUDGED_AT_ONCE = 256
 
 /** The job and the judge of a training. */
-export function prepare(t: Training): Pick<Prepared, 'job' | 'judge' | 'epochs' | 'schedule'> {
+export function prepare(t: Training): Pick<Prepared, 'job' | 'judge' | 'epochs' | 'schedule' | 'passes'> {
   const { name, parameters, batch, steps, loss, run } = t
   const tables = t.tables ?? []
+  const passes = t.accumulate ?? 1
+  if (steps % passes !== 0)
+    throw new RecipeError(`${steps} steps are no whole number of updates of ${passes} steps each\nGive --steps as a multiple of it.`)
   const job = trainingStep({
     name,
     parameters,
     data: [...t.train.tensors, ...tables],
     count: t.train.count,
     batch,
-    steps,
+    steps: steps / passes,
+    ...(passes > 1 ? { accumulate: passes } : {}),
     seed: run.seed,
     loss: (c) => {
       const rows: Lookup = (n) => (tables.some((table) => table.name === n) ? c.data(n) : (t.train.rows?.(n, c) ?? c.batch(n)))
@@ -174,10 +184,11 @@ export function prepare(t: Training): Pick<Prepared, 'job' | 'judge' | 'epochs' 
     optimizer: t.optimizer,
     schedule: t.schedule,
     ...(t.clip === undefined ? {} : { clip: t.clip }),
+    ...(t.clipValue === undefined ? {} : { clipValue: t.clipValue }),
     evaluate: run.evaluate,
   })
   const epochs = (steps * batch * (t.train.each ?? 1)) / t.train.count
-  if (!t.held || t.held.count === 0) return { job, epochs, schedule: t.schedule }
+  if (!t.held || t.held.count === 0) return { job, epochs, schedule: t.schedule, passes }
   const given = t.held
   const known = given.tables ?? tables
   const held = evaluationJob({
@@ -193,7 +204,7 @@ export function prepare(t: Training): Pick<Prepared, 'job' | 'judge' | 'epochs' 
     },
     ...(t.metrics ? { metrics: t.metrics } : {}),
   })
-  return { job, epochs, schedule: t.schedule, judge: { job: held, examples: t.held.count, what: t.held.what } }
+  return { job, epochs, schedule: t.schedule, passes, judge: { job: held, examples: t.held.count, what: t.held.what } }
 }
 
 /** A recipe was asked for something it cannot do. */

@@ -109,7 +109,7 @@ export const resnet: Recipe = recipe({
       forward: (c) => ({ ...resnet8(c.parameter, c.batch('images'), net, c.training), target: c.batch('labels') }),
       loss: lossByName('cross_entropy'),
       optimizer: sgd({ momentum: s.momentum, weightDecay: s['weight-decay'], decays: (_, shape) => shape.length > 1 }),
-      schedule: rateOf({ ...s, warmup: Math.min(s.warmup, Math.floor(s.steps / 4)) }),
+      schedule: rateOf(s, s.steps),
       train: { tensors: found.train.tensors, count: found.train.count },
       held: { tensors: found.held.tensors, count: found.held.count, what: 'held-out images' },
       metrics: ['accuracy', 'loss'],

@@ -36,7 +36,7 @@ export const shakespeare: Recipe = recipe({
       },
       loss: lossByName('cross_entropy'),
       optimizer: adamw({ betas: [0.9, 0.99], weightDecay: s['weight-decay'], decays: (_, size) => size.length >= 2 }),
-      schedule: rateOf({ ...s, warmup: Math.min(s.warmup, Math.floor(s.steps / 4)) }),
+      schedule: rateOf(s, s.steps),
       ...(s.clip > 0 ? { clip: s.clip } : {}),
       train: corpus.train,
       held: corpus.held,

@@ -65,7 +65,7 @@ export const tabular: Recipe = recipe({
       forward: (c) => ({ output: mlp(c.parameter, features(set, c.batch), 3, relu), target: c.batch('y') }),
       loss: lossByName(set.table.task === 'classification' ? 'cross_entropy' : 'mse'),
       optimizer: adamw({ weightDecay: s['weight-decay'] }),
-      schedule: rateOf({ ...s, warmup: Math.min(s.warmup, Math.floor(s.steps / 4)) }),
+      schedule: rateOf(s, s.steps),
       train: { tensors: train.tensors, count: train.count },
       held: { tensors: held.tensors, count: held.count, what: 'held-out rows' },
     })
