@@ -72,7 +72,7 @@ if (import.meta.main) {
       console.log(`Σ output·cotangent = ${summary.value}`)
     }
   } catch (error) {
-    if (!(error instanceof Error) || !error.name.startsWith('model.')) throw error
+    if (!(error instanceof Error) || !/^(model|engine|graph)\./.test(error.name)) throw error
     console.error(error.message)
     process.exit(1)
   }

@@ -1,22 +1,24 @@
 // Trains a reference case from nothing but its own files and writes what its compare.mjs reads.
-//   npm run reference -- CASE_DIR RUN_DIR [--steps N] [--json]
+//   npm run reference -- CASE_DIR RUN_DIR [--steps N] [--threads N] [--json]
 //
 // CASE_DIR holds case.json, model.onnx, init.safetensors, batches.i32 and the data files that case.json describes (docs/models.md). RUN_DIR gets losses.json,
 // grad1.safetensors, w1, w10, w50 and w200.safetensors (trained tensors, frozen ones and buffers), eval.json and run.json (what was run, and notes).
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { wasm } from '@bitloom/engine'
+import { parseArgs } from 'node:util'
+import { stopThreads, wasmWith } from '@bitloom/engine'
 import { graphId, toHex } from '@bitloom/graph'
 import { CaseError } from '@bitloom/model/reference/case'
 import { evaluateCase, firstGradient, KEPT, prepareCase, type Tensors, trainCase } from '@bitloom/model/reference/run'
 import { writeSafetensors } from '@bitloom/model/safetensors'
 
-const USAGE = `usage: npm run reference -- CASE_DIR RUN_DIR [--steps N] [--json]
+const USAGE = `usage: npm run reference -- CASE_DIR RUN_DIR [--steps N] [--threads N] [--json]
 
 Trains the case in CASE_DIR (case.json, model.onnx, init.safetensors, batches.i32 and its data) and
 writes losses.json, grad1.safetensors, w1/w10/w50/w200.safetensors and eval.json into RUN_DIR.
-  --steps N   no more than N updates
-  --json      a summary as JSON on stdout`
+  --steps N     no more than N updates
+  --threads N   threads of the engine, 1 by default; the bits are the same
+  --json        a summary as JSON on stdout`
 
 export type Summary = {
   readonly case: string
@@ -28,8 +30,17 @@ export type Summary = {
   readonly eval?: Record<string, number>
 }
 
+export type RunOptions = {
+  /** No more updates than this. */
+  readonly limit?: number
+  readonly threads?: number
+  readonly talk?: (text: string) => void
+}
+
 /** Runs a case folder into a run folder. */
-export function runReference(caseFolder: string, runFolder: string, limit?: number, talk: (text: string) => void = () => {}): Summary {
+export function runReference(caseFolder: string, runFolder: string, options: RunOptions = {}): Summary {
+  const { limit, threads = 1, talk = () => {} } = options
+  const { compile } = wasmWith({ threads })
   const read = (name: string): Uint8Array | undefined => {
     const path = join(caseFolder, name)
     return existsSync(path) ? new Uint8Array(readFileSync(path)) : undefined
@@ -43,12 +54,12 @@ export function runReference(caseFolder: string, runFolder: string, limit?: numb
   for (const note of p.notes) talk(`note: ${note}\n`)
   mkdirSync(runFolder, { recursive: true })
   const save = (name: string, tensors: Tensors): void => writeFileSync(join(runFolder, `${name}.safetensors`), writeSafetensors(tensors))
-  save('grad1', firstGradient(p, wasm.compile))
+  save('grad1', firstGradient(p, compile))
   let last: Tensors = {}
   const bar = barOf(updates, talk)
   const losses = trainCase(
     p,
-    wasm.compile,
+    compile,
     (update, tensors) => {
       last = tensors
       if ((KEPT as readonly number[]).includes(update)) save(`w${update}`, tensors)
@@ -57,7 +68,7 @@ export function runReference(caseFolder: string, runFolder: string, limit?: numb
   )
   talk('\n')
   writeFileSync(join(runFolder, 'losses.json'), `${JSON.stringify(losses)}\n`)
-  const measured = evaluateCase(p, last, wasm.compile, read)
+  const measured = evaluateCase(p, last, compile, read)
   if (measured) writeFileSync(join(runFolder, 'eval.json'), `${JSON.stringify(measured)}\n`)
   const summary: Summary = {
     case: p.case.name,
@@ -86,26 +97,55 @@ function barOf(updates: number, talk: (text: string) => void): (update: number, 
   }
 }
 
+/** The command line; undefined where it is no good. */
+function argumentsOf(given: readonly string[]) {
+  const { values, positionals } = parseArgs({
+    args: [...given],
+    allowPositionals: true,
+    options: { steps: { type: 'string' }, threads: { type: 'string' }, json: { type: 'boolean' }, help: { type: 'boolean' } },
+  })
+  const whole = (text: string): number => (/^[1-9]\d*$/.test(text) ? Number(text) : fail(`"${text}" is no whole number of at least 1`))
+  return {
+    folders: positionals,
+    json: values.json ?? false,
+    help: values.help ?? false,
+    ...(values.steps === undefined ? {} : { limit: whole(values.steps) }),
+    ...(values.threads === undefined ? {} : { threads: whole(values.threads) }),
+  }
+}
+
+const fail = (message: string): never => {
+  throw new TypeError(message)
+}
+
+function parsed(): ReturnType<typeof argumentsOf> {
+  try {
+    return argumentsOf(process.argv.slice(2))
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${USAGE}`)
+    process.exit(2)
+  }
+}
+
 if (import.meta.main) {
-  const options = process.argv.slice(2)
-  const at = options.indexOf('--steps')
-  const limit = at >= 0 ? Number(options[at + 1]) : undefined
-  const folders = options.filter((o, i) => !o.startsWith('--') && !(at >= 0 && i === at + 1))
-  if (options.includes('--help') || folders.length !== 2 || (limit !== undefined && !(Number.isInteger(limit) && limit >= 1))) {
+  const { folders, json, help, ...options } = parsed()
+  if (help || folders.length !== 2) {
     console.error(USAGE)
-    process.exit(options.includes('--help') ? 0 : 2)
+    process.exit(help ? 0 : 2)
   }
   try {
-    const summary = runReference(folders[0], folders[1], limit, (text) => process.stderr.write(text))
+    const summary = runReference(folders[0], folders[1], { ...options, talk: (text) => process.stderr.write(text) })
     const { eval: measured, seconds, loss, steps } = summary
     console.log(
-      options.includes('--json')
+      json
         ? JSON.stringify(summary)
         : `${steps} updates in ${seconds.toFixed(1)} s, loss ${loss}${measured ? `, held out ${JSON.stringify(measured)}` : ''}`,
     )
   } catch (error) {
-    if (!(error instanceof Error) || (!(error instanceof CaseError) && !error.name.startsWith('model.'))) throw error
+    if (!(error instanceof Error) || (!(error instanceof CaseError) && !/^(model|engine|graph)\./.test(error.name))) throw error
     console.error(`\n${error.message}`)
-    process.exit(1)
+    process.exitCode = 1
+  } finally {
+    stopThreads()
   }
 }
