@@ -6,8 +6,8 @@ import { arch, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { selfTest } from '@bitloom/engine'
-import { constI32, expr, type Graph, input, makeGraph, toBytes } from '@bitloom/graph'
+import { selfTest, wasm } from '@bitloom/engine'
+import { constI32, type Expr, expr, type Graph, input, makeGraph, toBytes } from '@bitloom/graph'
 import { chooseBackend } from '../choose.ts'
 import { compilerFor, findCompiler } from './compiler.ts'
 import { nativeMissing, runtimeFor } from './library.ts'
@@ -43,6 +43,52 @@ for (const width of process.env.BITLOOM_ALL_WIDTHS ? [4, 8, 16] : [4])
     const result = selfTest(nativeWith({ runtime: runtimeFor(compiler) }))
     assert.ok(result.ok, result.ok ? '' : result.reason)
   })
+
+test('products of every way through the code give the bits of WebAssembly on 1, 2 and 3 threads', { skip }, () => {
+  const turned = (e: Expr): Expr => expr('permute', [e], { attrs: e.shape.length === 2 ? [1, 0] : [0, 2, 1] })
+  const wide = (e: Expr): Expr => expr('expand', [e], { shape: [100, 500] })
+  const f32 = (slot: number, ...shape: number[]): Expr => input(slot, 'f32', shape)
+  // Few rows and many; depths of one part, of several, and of more than one packing; rests at every edge; batches; rows that repeat.
+  const cases: [a: number[], b: number[], value: (slot: number) => Expr][] = []
+  for (const [m, k, n] of [
+    [7, 5, 9],
+    [150, 800, 70],
+    [30, 900, 200],
+    [145, 400, 333],
+    [9, 500, 1000],
+    [10, 5000, 40],
+    [200, 4500, 20],
+    [768, 40, 50],
+  ]) {
+    // biome-ignore format: a table
+    cases.push([[m, k], [k, n], (s) => expr('dot', [f32(s, m, k), f32(s + 1, k, n)])])
+    cases.push([[k, m], [k, n], (s) => expr('dot', [turned(f32(s, k, m)), f32(s + 1, k, n)])])
+    cases.push([[m, k], [n, k], (s) => expr('dot', [f32(s, m, k), turned(f32(s + 1, n, k))])])
+  }
+  cases.push([[6, 40, 50], [6, 50, 60], (s) => expr('dot', [f32(s, 6, 40, 50), f32(s + 1, 6, 50, 60)])])
+  cases.push([[6, 40, 50], [6, 60, 50], (s) => expr('dot', [f32(s, 6, 40, 50), turned(f32(s + 1, 6, 60, 50))])])
+  cases.push([[1, 500], [500, 40], (s) => expr('dot', [wide(f32(s, 1, 500)), f32(s + 1, 500, 40)])])
+  const programs = [wasm, nativeWith(), nativeWith({ threads: 2, small: 0 }), nativeWith({ threads: 3 })]
+  for (const [a, b, value] of cases) {
+    const { shape } = value(1)
+    const data = [a, b].map((of, s) => ({ name: `in${s}`, kind: 'data' as const, dtype: 'f32' as const, shape: of }))
+    const graph = makeGraph([{ name: 'out', kind: 'state', dtype: 'f32', shape }, ...data], [value(1)], constI32(0))
+    const results = programs.map((backend) => {
+      const program = backend.compile(graph)
+      data.forEach((slot, s) => {
+        const size = slot.shape.reduce((x, y) => x * y, 1)
+        program.write(s + 1, toBytes(Float32Array.from({ length: size }, (_, i) => Math.fround(((i * 7919 + s) % 1009) / 300 - 1.6))))
+      })
+      program.step()
+      const bytes = Uint8Array.from(program.read(0))
+      program.close()
+      return bytes
+    })
+    results.forEach((bytes, i) => {
+      assert.ok(Buffer.compare(bytes, results[0]) === 0, `${programs[i].name}: [${a}] · [${b}] to [${shape}]`)
+    })
+  }
+})
 
 test('a closed program says so; threads are counted', { skip }, () => {
   const program = nativeWith({ threads: 2 }).compile(doubling(10))

@@ -144,6 +144,25 @@ static void pack_panel(struct side b, long columns, long k, float *to) {
     for (long j = 0; j < NR; j++) to[t * NR + j] = j < columns ? b.at[t * b.row + j * b.column] : 0;
 }
 
+// `rows` rows of C from row i0 by panel j: A's rows packed (a_row 0) or a_row apart.
+static void column(const struct product *p, const float *a, long a_row, long i0, long rows, long k, const float *b, long b_row, long j, int first, struct workspace *own) {
+  long columns = p->n - j * NR < NR ? p->n - j * NR : NR;
+  for (long i = 0; i < rows; i += MR) {
+    int mr = rows - i < MR ? (int)(rows - i) : MR;
+    float *c = p->c + (i0 + i) * p->n + j * NR;
+    tile_fn *one = a_row ? direct_tiles[mr] : packed_tiles[mr];
+    const float *ai = a + i * (a_row ? a_row : k);
+    if (columns == NR) {
+      one(ai, a_row, b, b_row, c, p->n, k, first);
+      continue;
+    }
+    if (!first)
+      for (int r = 0; r < mr; r++) memcpy(own->tile + r * NR, c + r * p->n, 4 * (size_t)columns);
+    one(ai, a_row, b, b_row, own->tile, NR, k, first);
+    for (int r = 0; r < mr; r++) memcpy(c + r * p->n, own->tile + r * NR, 4 * (size_t)columns);
+  }
+}
+
 // Rows `from` to `to` by the panels `panel_from` to `panel_to` of the product's present part.
 static void multiply(const struct product *p, long from, long to, long panel_from, long panel_to, struct workspace *own) {
   // Even parts: a short last one would load and store C for little.
@@ -151,28 +170,15 @@ static void multiply(const struct product *p, long from, long to, long panel_fro
   for (long k0 = p->from_k; k0 < p->to_k; k0 += part) {
     long k = p->to_k - k0 < part ? p->to_k - k0 : part;
     // Few panels use A's elements too seldom to pay for packing.
-    int direct = p->a.column == 1 && p->n <= 4 * NR;
+    int direct = p->a.column == 1 && p->a.row != 0 && p->n <= 4 * NR;
     for (long i0 = from; i0 < to; i0 += MC) {
       long rows = to - i0 < MC ? to - i0 : MC;
       struct side a = {p->a.at + i0 * p->a.row + k0 * p->a.column, p->a.row, p->a.column};
       if (!direct) pack_a(a, rows, k, own->a);
       for (long j = panel_from; j < panel_to; j++) {
         const float *b = p->panels + (j - p->from_panel) * p->panel + (k0 - p->from_k) * p->b_row;
-        long columns = p->n - j * NR < NR ? p->n - j * NR : NR;
-        for (long i = 0; i < rows; i += MR) {
-          int mr = rows - i < MR ? (int)(rows - i) : MR;
-          float *c = p->c + (i0 + i) * p->n + j * NR;
-          const float *ai = direct ? a.at + i * a.row : own->a + i * k;
-          tile_fn *one = direct ? direct_tiles[mr] : packed_tiles[mr];
-          if (columns == NR) {
-            one(ai, a.row, b, p->b_row, c, p->n, k, k0 == 0);
-            continue;
-          }
-          if (k0 != 0)
-            for (int r = 0; r < mr; r++) memcpy(own->tile + r * NR, c + r * p->n, 4 * (size_t)columns);
-          one(ai, a.row, b, p->b_row, own->tile, NR, k, k0 == 0);
-          for (int r = 0; r < mr; r++) memcpy(c + r * p->n, own->tile + r * NR, 4 * (size_t)columns);
-        }
+        if (direct) column(p, a.at, a.row, i0, rows, k, b, p->b_row, j, k0 == 0, own);
+        else column(p, own->a, 0, i0, rows, k, b, p->b_row, j, k0 == 0, own);
       }
     }
   }
@@ -196,9 +202,30 @@ static void multiply_job(void *const *args, long from, long to, int worker) {
   }
 }
 
+// Panels `from` to `to` by all rows, which are few: each panel is packed when it is needed, and used while it is near.
+static void panels_job(void *const *args, long from, long to, int worker) {
+  struct product p = *(const struct product *)args;
+  struct workspace *own = workspaces[worker];
+  long parts = (p.k + KC - 1) / KC, part = (p.k + parts - 1) / parts;
+  for (long k0 = 0; k0 < p.k; k0 += part) {
+    long k = p.k - k0 < part ? p.k - k0 : part;
+    struct side a = {p.a.at + k0 * p.a.column, p.a.row, p.a.column};
+    pack_a(a, p.m, k, own->a);
+    for (long j = from; j < to; j++) {
+      struct side b = {p.b.at + k0 * p.b.row + j * NR * p.b.column, p.b.row, p.b.column};
+      pack_panel(b, p.n - j * NR, k, own->b);
+      column(&p, own->a, 0, 0, p.m, k, own->b, NR, j, k0 == 0, own);
+    }
+  }
+}
+
 // One product by all threads: panels of B are packed together, then rows are shared out.
 static void product_shared(struct product p, int threads) {
   long panels = (p.n + NR - 1) / NR;
+  if (p.m <= MC && (threads == 1 || panels >= 4 * threads)) {
+    share(panels_job, (void *const *)&p, panels, threads == 1 ? 1 : 4 * threads);
+    return;
+  }
   for (p.from_k = 0; p.from_k < p.k; p.from_k = p.to_k) {
     p.to_k = p.k - p.from_k < K_MAX ? p.k : p.from_k + K_MAX;
     long k = p.to_k - p.from_k, at_once = PACKED_B / (k * NR);
