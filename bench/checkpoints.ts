@@ -29,29 +29,33 @@ try {
   const job = jobOf(taskOf('chargpt'))
   const plain = engineStepper(wasm, job.graph)
   plain.load(job.state, job.data)
-  let stepping = 0
+  /** CPU time of this thread in ms: what others on a busy machine cannot add to. */
+  const cpuMs = (): number => {
+    const { user, system } = process.threadCpuUsage()
+    return (user + system) / 1000
+  }
+  let [stepping, steppingCpu] = [0, 0]
   const stepper: Stepper = {
     ...plain,
     step: () => {
-      const start = performance.now()
+      const [start, cpu] = [performance.now(), cpuMs()]
       plain.step()
       stepping += performance.now() - start
+      steppingCpu += cpuMs() - cpu
     },
   }
 
+  type Spent = { readonly beside: number; readonly steps: number; readonly cpuBeside: number; readonly cpuSteps: number }
   /** Milliseconds that a run of segments takes beside its steps, and those of the steps. */
-  const run = async (
-    save: (segment: number) => Promise<unknown>,
-    end: () => Promise<unknown>,
-  ): Promise<{ beside: number; steps: number }> => {
-    stepping = 0
-    const began = performance.now()
+  const run = async (save: (segment: number) => Promise<unknown>, end: () => Promise<unknown>): Promise<Spent> => {
+    ;[stepping, steppingCpu] = [0, 0]
+    const [began, cpu] = [performance.now(), cpuMs()]
     for (let segment = 0; segment < segments; segment++) {
       await runSegment(stepper, STEPS, { meter, kind: 'train' })
       await save(segment)
     }
     await end()
-    return { beside: performance.now() - began - stepping, steps: stepping }
+    return { beside: performance.now() - began - stepping, steps: stepping, cpuBeside: cpuMs() - cpu - steppingCpu, cpuSteps: steppingCpu }
   }
   const nothing = async (): Promise<void> => undefined
   await runSegment(stepper, STEPS, { meter, kind: 'train' })
@@ -62,11 +66,13 @@ try {
   const waiting = await run(() => checkpoints.save(stepper.state()), nothing)
   const lane = openLane()
   const beside = await run(() => lane.begin(() => checkpoints.save(stepper.state())), lane.done)
-  const row = (name: string, { beside, steps }: { beside: number; steps: number }) => ({
+  const row = (name: string, { beside, steps, cpuBeside, cpuSteps }: Spent) => ({
     checkpoints: name,
     'ms a segment beside its steps': Number((beside / segments).toFixed(1)),
     'ms a segment’s steps': Number((steps / segments).toFixed(0)),
-    'share of training': Number(((beside / segments - without.beside / segments) / (without.steps / segments)).toFixed(4)),
+    'share of training': Number(((beside - without.beside) / steps).toFixed(4)),
+    'this thread’s CPU ms beside': Number((cpuBeside / segments).toFixed(1)),
+    'share of its CPU': Number(((cpuBeside - without.cpuBeside) / cpuSteps).toFixed(4)),
   })
   const rows = [row('none', without), row('waited for', waiting), row('beside training', beside)]
   console.table(rows)

@@ -5,7 +5,7 @@ import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { chunksOf, depthOf } from '@bitloom/graph/merkle'
 import { toHex } from '@bitloom/graph/sha256'
-import { explainStoreError, syncFolder, writeFileAtomic } from '../store.ts'
+import { explainStoreError, writeFileAtomic } from '../store.ts'
 import { GROUP_BYTES, groupHeight, groupNode, groupRange, groupsOf, rootOfGroups, splitNodes, zeroNode } from './groups.ts'
 import { openReceiver, type Receiver } from './receiver.ts'
 
@@ -75,19 +75,34 @@ export function openBlobStore({
     if (used + bytes > quotaBytes) throw new BlobQuotaError(bytes, used, quotaBytes)
     used += bytes
   }
-  const adopt = (file: string, root: Root, bytes: number, nodes: readonly Uint8Array[]): void => {
+  const folders = new Set<string>()
+  /** Blobs whose names are not on disk for certain yet: a folder's sync takes a millisecond, too long to keep training waiting for each tensor. */
+  const settling = new Map<Root, Promise<void>>()
+  /** Makes a finished file the blob, at once; the promise is kept when its name is safe on disk too. */
+  const adopt = async (file: string, root: Root, bytes: number, nodes: readonly Uint8Array[]): Promise<void> => {
     const former = sizes.get(root)
     if (former !== undefined && former >= bytes) {
       rmSync(file)
       used -= bytes
-      return
+      return settling.get(root)
     }
-    mkdirSync(folderOf(root), { recursive: true })
+    const folder = folderOf(root)
+    if (!folders.has(folder)) mkdirSync(folder, { recursive: true })
+    folders.add(folder)
     if (nodes.length > 1) writeFileAtomic(`${pathOf(root)}.groups`, Buffer.concat(nodes))
     renameSync(file, pathOf(root))
-    syncFolder(folderOf(root))
     sizes.set(root, bytes)
     used -= former ?? 0
+    const settled = syncAside(folder)
+    settling.set(root, settled)
+    try {
+      await settled
+    } catch (error) {
+      sizes.delete(root)
+      throw error
+    } finally {
+      if (settling.get(root) === settled) settling.delete(root)
+    }
   }
   const sizeAs = (root: Root, bytes?: number): number | undefined => {
     const stored = sizes.get(checkRoot(root))
@@ -119,7 +134,7 @@ export function openBlobStore({
           if (last.length > 0 || nodes.length === 0) nodes.push(groupNode(last, groupHeight(bytes)))
           await file.sync()
           const root = toHex(rootOfGroups(nodes))
-          adopt(path, root, bytes, nodes)
+          await adopt(path, root, bytes, nodes)
           return { root, bytes }
         } finally {
           await file.close()
@@ -131,7 +146,7 @@ export function openBlobStore({
       }
     },
     async putKnown(root, bytes, nodes = []) {
-      if (sizeAs(root, bytes.length) !== undefined) return
+      if (sizeAs(root, bytes.length) !== undefined) return settling.get(root)
       if (groupsOf(bytes.length) > 1 && nodes.length !== groupsOf(bytes.length)) {
         await store.put(bytes)
         return
@@ -146,7 +161,7 @@ export function openBlobStore({
         } finally {
           await file.close()
         }
-        adopt(path, checkRoot(root), bytes.length, nodes)
+        await adopt(path, checkRoot(root), bytes.length, nodes)
       } catch (error) {
         used -= bytes.length
         rmSync(path, { force: true })
@@ -253,6 +268,17 @@ async function* inGroups(source: Uint8Array | AsyncIterable<Uint8Array>): AsyncG
     }
   }
   if (filled > 0) yield group.subarray(0, filled)
+}
+
+/** Makes renames inside a folder durable without keeping this thread from its work (store.ts's `syncFolder` waits). */
+async function syncAside(folder: string): Promise<void> {
+  if (process.platform === 'win32') return
+  const handle = await open(folder, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
 }
 
 /** Writes all of `data` at `position` (or the end). */

@@ -29,7 +29,7 @@ export interface ReceiverOptions {
   readonly nodes: readonly Uint8Array[]
   readonly reserve: (bytes: number) => void
   readonly release: (bytes: number) => void
-  readonly adopt: (file: string, root: `0x${string}`, bytes: number, nodes: readonly Uint8Array[]) => void
+  readonly adopt: (file: string, root: `0x${string}`, bytes: number, nodes: readonly Uint8Array[]) => Promise<void>
 }
 
 /** Opens the partial file of a blob, new or from before; every group found is hashed again, since a crash may have lost its bytes. */
@@ -93,7 +93,7 @@ export async function openReceiver({ folder, root, bytes, nodes, reserve, releas
         await close()
         rmSync(marksPath)
         release(nodes.length)
-        adopt(path, root, bytes, nodes)
+        await adopt(path, root, bytes, nodes)
       },
       pause: close,
     }
