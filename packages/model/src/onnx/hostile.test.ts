@@ -259,8 +259,8 @@ test('a chain of fifty thousand nodes is read in seconds', () => {
     { length: 50_000 },
     (_, i): FileNode => ({ op: 'Neg', in: [i === 0 ? 'x' : `c${i}`], out: [i === 49_999 ? 'y' : `c${i + 1}`] }),
   )
-  assert.equal(refusals(grow(chain), 30_000), 0)
-  assert.equal(refusals(grow(chain.toReversed()), 30_000), 0)
+  assert.equal(refusals(grow(chain)), 0)
+  assert.equal(refusals(grow(chain.toReversed())), 0)
 })
 
 test('loops in loops stop at a bound', () => {
@@ -273,13 +273,13 @@ test('loops in loops stop at a bound', () => {
     }
     inner = { op: 'Loop', in: ['turns', '', depth === 5 ? 'x' : 'v'], out: [depth === 5 ? 'y' : 'w'], with: { body: { graph: body } } }
   }
-  assert.equal(refusals(grow([inner, { op: 'Constant', out: ['turns'], with: { value: { tensor: ints('', [4000], []) } } }]), 20_000), 1)
+  assert.equal(refusals(grow([inner, { op: 'Constant', out: ['turns'], with: { value: { tensor: ints('', [4000], []) } } }])), 1)
 })
 
 test('many small nodes that each compute a large tensor stop at a bound', () => {
   const filled = Array.from({ length: 3000 }, (_, i): FileNode => ({ op: 'ConstantOfShape', in: ['wide'], out: [`f${i}`] }))
   const shape: FileNode = { op: 'Constant', out: ['wide'], with: { value: { tensor: ints('', [512, 512]) } } }
-  assert.equal(refusals(grow([shape, ...filled, { op: 'Sum', in: filled.map((n) => n.out[0]), out: ['y'] }]), 20_000), 1)
+  assert.equal(refusals(grow([shape, ...filled, { op: 'Sum', in: filled.map((n) => n.out[0]), out: ['y'] }])), 1)
   // every product of a chain is asked for by a slice
   const chain = Array.from({ length: 400 }, (_, i): FileNode[] => [
     { op: 'Exp', in: [i === 0 ? 'square' : `e${i}`], out: [`p${i}`] },
@@ -291,5 +291,5 @@ test('many small nodes that each compute a large tensor stop at a bound', () => 
     { op: 'ConstantOfShape', in: ['size'], out: ['square'] },
   ]
   const ends = chain.flatMap((n) => (n.op === 'Expand' ? n.out : []))
-  assert.equal(refusals(grow([...start, ...chain], ends), 20_000), 1)
+  assert.equal(refusals(grow([...start, ...chain], ends)), 1)
 })
