@@ -1,7 +1,6 @@
 // Threads that share one job at a time: chunks of it are taken by whoever is free, so a thread that the system has put aside delays nobody.
 #pragma once
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -9,8 +8,8 @@
 typedef void work_fn(void *const *args, long from, long to, int worker);
 
 #define MAX_THREADS 64
-// About 50 microseconds of looking before a thread goes to sleep.
-#define SPINS 4000
+// Some 30 microseconds of looking before a thread goes to sleep: who looks for longer is out of turns when there is work, where others want the processor too.
+#define SPINS 1500
 
 #if defined __x86_64__
 #define RELAX() __builtin_ia32_pause()
@@ -25,13 +24,15 @@ static struct {
   _Alignas(64) _Atomic uint64_t ticket;
   _Alignas(64) _Atomic uint32_t done;
   _Alignas(64) _Atomic int sleepers;
+  // Whether the caller sleeps until the last chunk is done.
+  _Atomic int awaited;
   work_fn *work;
   void *const *args;
   long units, chunks;
   int started;
   pthread_mutex_t mutex;
-  pthread_cond_t wake;
-} pool = {.mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+  pthread_cond_t wake, finished;
+} pool = {.mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .finished = PTHREAD_COND_INITIALIZER};
 // Runs of several host threads take turns.
 static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER;
 
@@ -44,7 +45,11 @@ static int take(int worker) {
   if (left == 0 || !atomic_compare_exchange_strong(&pool.ticket, &ticket, ticket - 1)) return left != 0;
   long units = pool.units, chunks = pool.chunks, at = chunks - left;
   pool.work(pool.args, units * at / chunks, units * (at + 1) / chunks, worker);
-  atomic_fetch_add_explicit(&pool.done, 1, memory_order_release);
+  if (atomic_fetch_add(&pool.done, 1) + 1 == chunks && atomic_load(&pool.awaited)) {
+    pthread_mutex_lock(&pool.mutex);
+    pthread_cond_signal(&pool.finished);
+    pthread_mutex_unlock(&pool.mutex);
+  }
   return 1;
 }
 
@@ -72,7 +77,9 @@ static void forked(void) {
   pool.ticket = 0;
   pool.sleepers = 0;
   pthread_mutex_init(&pool.mutex, 0);
+  pool.awaited = 0;
   pthread_cond_init(&pool.wake, 0);
+  pthread_cond_init(&pool.finished, 0);
   pthread_mutex_init(&owner, 0);
 }
 
@@ -110,8 +117,13 @@ static void share(work_fn *work, void *const *args, long units, long chunks) {
     pthread_mutex_unlock(&pool.mutex);
   }
   while (take(0)) continue;
-  for (int spins = 0; atomic_load_explicit(&pool.done, memory_order_acquire) < chunks; spins++) {
-    if (spins < SPINS) RELAX();
-    else sched_yield();
+  for (int spins = 0; spins < SPINS; spins++) {
+    if (atomic_load_explicit(&pool.done, memory_order_acquire) == chunks) return;
+    RELAX();
   }
+  pthread_mutex_lock(&pool.mutex);
+  atomic_store(&pool.awaited, 1);
+  while (atomic_load(&pool.done) < chunks) pthread_cond_wait(&pool.finished, &pool.mutex);
+  atomic_store(&pool.awaited, 0);
+  pthread_mutex_unlock(&pool.mutex);
 }
