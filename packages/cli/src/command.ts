@@ -52,9 +52,8 @@ export function parseCall(command: Command, argv: readonly string[]): Call {
       ),
     }) as never
   } catch (error) {
-    throw new UsageError(
-      `${(error as Error).message.split('\n')[0]!.split('. To specify')[0]}\nSee: bitloom ${[command.name, ...argv.slice(0, 1).filter((a) => !a.startsWith('-'))].join(' ')} --help`,
-    )
+    const named = command.more && argv[0] !== undefined && !argv[0].startsWith('-') ? `${command.name} ${argv[0]}` : command.name
+    throw new UsageError(`${(error as Error).message.split('\n')[0]!.split('. To specify')[0]}\nSee: bitloom ${named} --help`)
   }
   const text = (name: string): string | undefined => parsed.values[name] as string | undefined
   return {

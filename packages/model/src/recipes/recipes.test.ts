@@ -133,7 +133,7 @@ writeFileSync(table, `sex,years,wage,pay\n${rows.join('\n')}\n`)
 
 test('tabular: a quantity and a class from one table, and the same numbers in onnxruntime', async () => {
   const recipe = await RECIPES.tabular()
-  const regression = await through(recipe, { steps: 60, data: table, target: 'wage', drop: 'pay' })
+  const regression = await through(recipe, { steps: 60, data: table, target: 'wage', drop: 'pay', lr: 0.01 })
   assert.ok(regression.losses[59] < regression.losses[0] / 2)
   const [x, categories, y] = regression.held.data as [Float32Array, Int32Array, Float32Array]
   const features = Float32Array.from({ length: 3 * x.length }, (_, i) =>
@@ -144,7 +144,7 @@ test('tabular: a quantity and a class from one table, and the same numbers in on
   near(regression.metrics.loss, loss, 'loss')
   near(regression.metrics.mae, guesses.reduce((n, v, i) => n + Math.abs(v - y[i]), 0) / y.length, 'mae')
 
-  const classification = await through(recipe, { steps: 60, data: table, target: 'pay', drop: 'wage' })
+  const classification = await through(recipe, { steps: 60, data: table, target: 'pay', drop: 'wage', lr: 0.01 })
   assert.ok(classification.metrics.accuracy! > 0.8)
   await assert.rejects(readied(recipe, { steps: 2, data: table }), /say which column to predict: --target NAME/)
   await assert.rejects(readied(recipe, { steps: 2 }), /needs a table: --data FILE/)
