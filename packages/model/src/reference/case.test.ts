@@ -8,6 +8,7 @@ import { CaseError, readCase } from './case.ts'
 import { cutOutside, evaluateFormula, FormulaError, numbers } from './formula.ts'
 import { evaluateRates, ratesByFormula, ratesOf } from './rates.ts'
 import { transformOf } from './transform.ts'
+import { weightsOfCase } from './weights.ts'
 
 const CASE = {
   name: 'small',
@@ -112,6 +113,28 @@ test('transforms', () => {
   assert.deepEqual(transformed('none (already standardised)', [2], Float32Array.of(1.5, -2), [2]), [1.5, -2])
 })
 
+test('transforms of several steps', () => {
+  const u8 = Uint8Array.of(0, 51, 102, 255)
+  const f = Math.fround
+  const expected = [0, 51, 102, 255].map((v, i) => f(f(f(v / 255) - [0.5, 0.25][i % 2]) / [0.5, 2][i % 2]))
+  const moments = { mean: [0.5, 0.25], std: [0.5, 2] }
+  for (const text of [
+    'float32(u8) / float32(255), then (x - mean) / std per channel',
+    'u8/255, normalize with mean and std',
+    'x/255 normalized per channel',
+    '/255; x = (x - mean[c]) / std[c]',
+    'scaled to [0, 1], standardised with mean and std',
+    'divided by 255 and then (x - mean) / std, normalized by channel',
+    'HWC bytes; float32 / 255; normalise',
+  ])
+    assert.deepEqual(transformed(text, [1, 2, 2], u8, [1, 2, 2], moments), expected, text)
+  for (const text of ['u8/255, normalize(mean=[0.5, 0.25], std=[0.5, 2])', 'u8/255 then normalised with mean 0.5,0.25 and std 0.5,2'])
+    assert.deepEqual(transformed(text, [1, 2, 2], u8, [1, 2, 2]), expected, text)
+  assert.deepEqual(transformed('u8/255, normalize', [1, 2, 2], u8, [1, 2, 2], { normalize: moments }), expected)
+  assert.deepEqual(transformed('already standardised', [2], Float32Array.of(1.5, -2), [2], { mean: [1, 1], std: [1, 1] }), [1.5, -2])
+  assert.deepEqual(transformed('NHWC u8 -> NCHW float32', [2, 1, 2], u8, [2, 2, 1]), [0, 102, 51, 255])
+})
+
 test('windows and one-hot tokens', () => {
   const window = 'window[0:T] is the input, window[1:T+1] the targets; u8 token id -> int64'
   assert.deepEqual(transformed(window, [4], Uint8Array.of(5, 6, 7, 8), [3], {}, 'i32'), [5, 6, 7])
@@ -151,4 +174,47 @@ test('a case as it is meant', () => {
   assert.equal(readCase({ ...CASE, grad_clip: { type: 'by value', max: 2 } }).clipValue, 2)
   assert.equal(readCase({ ...CASE, loss: { type: 'mse', note: 'anything', remark: 'words that are no option' } }).loss.reduction, 'mean')
   assert.equal(readCase({ ...CASE, loss: 'l1', optimizer: 'adam', lr: 0.1 }).lr, 0.1)
+  const rated = { type: 'sgd', lr: 0.2 }
+  assert.deepEqual(readCase({ ...CASE, optimizer: rated, lr: { type: 'cosine' } }).lr, { type: 'cosine', lr: 0.2 })
+  assert.equal(readCase({ ...CASE, optimizer: rated, lr: undefined }).lr, 0.2)
+  assert.deepEqual(readCase({ ...CASE, optimizer: rated }).lr, { type: 'constant', lr: 0.1 })
+})
+
+test('folded tensors that hold one value are told by their order', () => {
+  const filled = (name: string, shape: number[], x: number) => ({
+    name,
+    shape,
+    initial: new Float32Array(shape[0] * (shape[1] ?? 1)).fill(x),
+  })
+  const loaded = (shape: number[], x: number) => ({
+    stored: 'F32',
+    dtype: 'F32' as const,
+    shape,
+    data: new Float32Array(shape[0] * (shape[1] ?? 1)).fill(x),
+  })
+  const named = { trainable: ['a.B', 'b.B'], frozen: ['c'], buffers: [] }
+  const initial = new Map([
+    ['a.B', loaded([6, 2], 0)],
+    ['b.B', loaded([6, 2], 0)],
+    ['c', loaded([3], 1)],
+  ])
+  const imported = [filled('onnx::MatMul_1', [2, 6], 0), filled('c', [3], 1), filled('onnx::MatMul_2', [2, 6], 0)]
+  const { parameters, lookup, notes } = weightsOfCase(named, imported, initial)
+  assert.deepEqual(
+    parameters.map((p) => [p.name, p.shape, p.frozen ?? false]),
+    [
+      ['a.B', [6, 2], false],
+      ['b.B', [6, 2], false],
+      ['c', [3], true],
+    ],
+  )
+  assert.match(notes[0], /transpose of "a\.B"/)
+  const asked: string[] = []
+  const read = lookup((name) => {
+    asked.push(name)
+    return input(0, 'f32', [6, 2])
+  })
+  assert.deepEqual(read('onnx::MatMul_2').shape, [2, 6])
+  assert.deepEqual(asked, ['b.B'])
+  assert.throws(() => weightsOfCase(named, imported.slice(0, 2), initial), /names a\.B, b\.B, which the model does not have/)
 })

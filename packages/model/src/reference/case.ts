@@ -118,7 +118,7 @@ function meaningOf(json: unknown): ReferenceCase {
     loss: lossOf(loss),
     target: targetOf(loss, json, model),
     optimizer: optimizerByName(optimizer.type, without(optimizer, ['lr', 'learning_rate']), [...PROSE, ...prose(optimizer)]),
-    lr: json.lr ?? json.schedule ?? json.lr_schedule ?? optimizer.lr ?? optimizer.learning_rate ?? fail('there is no "lr"'),
+    lr: rateOf(json.lr ?? json.learning_rate ?? json.schedule ?? json.lr_schedule ?? json.scheduler, optimizer),
     clip,
     clipValue,
     steps: count('steps', json.steps, order?.[1].shape[0]),
@@ -139,6 +139,20 @@ function meaningOf(json: unknown): ReferenceCase {
 
 /** Fields that hold sentences: they tell people what other fields say already. */
 const prose = (x: Json): string[] => Object.keys(x).filter((k) => typeof x[k] === 'string' && /\s/.test(x[k]))
+
+/** The schedule as written, with the optimizer's rate where it says none itself. */
+function rateOf(lr: unknown, optimizer: Json): unknown {
+  const own = optimizer.lr ?? optimizer.learning_rate
+  if (lr === undefined || lr === null) return own ?? fail('there is no "lr"')
+  const schedule = typeof lr === 'string' ? { type: lr } : lr
+  if (
+    !isObject(schedule) ||
+    own === undefined ||
+    ['lr', 'max_lr', 'base_lr', 'initial_lr', 'peak_lr', 'maxLr', 'values', 'rates'].some((k) => k in schedule)
+  )
+    return schedule
+  return { ...schedule, lr: own }
+}
 
 const without = (x: Json, names: readonly string[]): Json => Object.fromEntries(Object.entries(x).filter(([k]) => !names.includes(k)))
 

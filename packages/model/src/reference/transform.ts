@@ -28,7 +28,7 @@ const DTYPE = '(?:u?int(?:8|16|32|64)|float(?:16|32|64)?|long|u8|i32|i64|f32|f64
 const HARMLESS =
   /^(?:row[- ]major|c[- ]order|contiguous|already\b|standardi[sz]ed|normali[sz]ed already|reshaped?\b|view(?:ed)?\b|flatten|unflatten|as stored|per channel|channels? first|nchw$|chw$|little)/i
 const TO_CHANNELS_FIRST =
-  /n?hwc\s*(?:->|→|=>|to)\s*n?chw|permute\(\s*0\s*,\s*3\s*,\s*1\s*,\s*2\s*\)|transpose\(\s*0\s*,\s*3\s*,\s*1\s*,\s*2\s*\)|channels? last/i
+  /n?hwc\b[\w\s]*?(?:->|→|=>|\bto\b)\s*(?:\w+\s+)?n?chw|permute\(\s*0\s*,\s*3\s*,\s*1\s*,\s*2\s*\)|transpose\(\s*0\s*,\s*3\s*,\s*1\s*,\s*2\s*\)|channels? last/i
 
 /**
  * The transform that a text means, for records of `stored` shape.
@@ -41,45 +41,107 @@ export function transformOf(d: Described, stored: Shape): Transform {
   const [have, want] = [sizeOf(stored), sizeOf(wanted)]
   const ahead = have === want + 1 ? 1 : 0
   if (have !== want && ahead === 0) throw new FormulaError(`${d.field}: a record [${stored}] is not the input [${d.shape}]`)
-  let formula: string | undefined
+  const formulas: string[] = []
+  let unread: FormulaError | undefined
   let channelsFirst =
     d.shape.length === 3 && stored.length === 3 && `${stored}` !== `${d.shape}` && `${[stored[2], stored[0], stored[1]]}` === `${d.shape}`
-  for (const clause of cutOutside(d.transform, /[,;]/)) {
+  const moments = momentsOf(d)
+  const own: Described = { ...d, fields: { ...d.fields, ...moments } }
+  for (const clause of clausesOf(d.transform)) {
     const text = clause.replace(/^(?:then|and)\s+/i, '')
     if (TO_CHANNELS_FIRST.test(text) && d.shape.length === 3) {
       channelsFirst = true
       continue
     }
-    if (/^(?:none|identity|raw|as is|no)\b/i.test(text) || HARMLESS.test(text) || /\bwindow\b|\btargets?\b|one[-_ ]?hot/i.test(text))
+    if (/^(?:none|identity|raw|as is|no)\b/i.test(text) || /\bwindow\b|\btargets?\b|one[-_ ]?hot/i.test(text)) continue
+    if (NORMALISE.test(text) && !/\balready\b/i.test(text) && moments) {
+      if (!formulas.some((f) => /\bmean\b/.test(f))) formulas.push('(x - mean) / std')
       continue
+    }
+    if (HARMLESS.test(text)) continue
     // "u8 token id -> int64": a change of dtype, which the input's own dtype says already
     if (
       new RegExp(`^${DTYPE}?[\\w\\s]*(?:->|→|=>|to|as)\\s*${DTYPE}$`, 'i').test(text) ||
       new RegExp(`^${DTYPE}(?:\\(\\w+\\))?$`, 'i').test(text)
     )
       continue
-    if (formula === undefined) {
-      evaluateFormula(text, checking(d))
-      formula = text
-    } else notes.push(`${d.field}.transform: "${text}" is not understood and left out`)
+    const formula = formulaIn(text)
+    try {
+      evaluateFormula(formula, checking(own))
+      formulas.push(formula)
+    } catch (error) {
+      if (!(error instanceof FormulaError)) throw error
+      unread ??= error
+      notes.push(`${d.field}.transform: "${text}" is not understood and left out`)
+    }
   }
+  if (formulas.length === 0 && unread) throw unread
   const record = channelsFirst ? [d.shape[1], d.shape[2], d.shape[0]] : wanted
   return {
     ahead,
     notes,
     apply: (raw) => {
       const n = raw.shape[0]
-      const own = ahead ? slice(reshape(raw, [n, have]), 1, 0, want) : raw
-      const shaped = reshape(own, [n, ...record])
+      const first = ahead ? slice(reshape(raw, [n, have]), 1, 0, want) : raw
+      const shaped = reshape(first, [n, ...record])
       if (hot) return cast(oneHot(cast(shaped, 'i32'), d.shape[d.shape.length - 1]), 'f32')
-      const value = formula === undefined ? shaped : evaluateFormula(formula, exprs(d, shaped, channelsFirst))
-      const tensor = typeof value === 'number' ? broadcastTo(constant(value), shaped.shape) : value
+      // each formula goes on from what the one before it gave
+      const tensor = formulas.reduce((e: Expr, formula) => {
+        const value = evaluateFormula(formula, exprs(own, e, channelsFirst))
+        return typeof value === 'number' ? broadcastTo(constant(value), shaped.shape) : value
+      }, shaped)
       return cast(channelsFirst ? permute(tensor, [0, 3, 1, 2]) : tensor, d.dtype)
     },
   }
 }
 
-const RAW = ['u8', 'x', 'f32', 'i32', 'raw', 'image', 'images', 'pixel', 'pixels', 'value', 'v', 'uint8', 'record']
+const NORMALISE = /^(?:normali[sz]e|standardi[sz]e)\b|^(?:normali[sz]ed|standardi[sz]ed)\b.*\b(?:mean|std|by|with|using|per)\b/i
+
+/** Steps of a transform: cut at commas, semicolons, "then", and before words that normalise. */
+const clausesOf = (text: string): string[] =>
+  cutOutside(
+    text
+      .replace(MOMENTS, '')
+      .replace(/\s(?:and\s+then|then|followed by)\s/gi, '; ')
+      .replace(/\s(?:and\s+)?(?=(?:normali[sz]|standardi[sz])ed?\b)(?<!\balready\s)/gi, '; '),
+    /[,;]/,
+  )
+
+/** The arithmetic in a step: "x = u8/255 per channel" is u8/255, "divided by 255" is x / 255. */
+function formulaIn(text: string): string {
+  const plain = text
+    .replace(/^[a-z_]\w*\s*=(?!=)\s*/i, '')
+    .replace(/\s+(?:per[- ]channel|channel[- ]?wise|element[- ]?wise|row[- ]major|in float32|as float32)\s*$/i, '')
+  if (/^(?:\w+\s+)?(?:scaled?|rescaled?|mapped)\s+to\s+\[\s*0\s*,\s*1\.?0?\s*\]/i.test(plain)) return 'x / 255'
+  const divided = /^(?:\w+\s+)?divided?\s+by\s+(\S+)$/i.exec(plain)
+  if (divided) return `x / ${divided[1]}`
+  return /^[/*]/.test(plain) ? `x ${plain}` : plain
+}
+
+const LIST = '\\s*[=:]?\\s*[[(]?\\s*([\\d.]+(?:\\s*,\\s*[\\d.]+)*)\\s*[\\])]?'
+/** "mean 0.5, std [0.2, 0.3]" in a text. */
+const MOMENTS = new RegExp(`\\(?\\bmeans?${LIST}\\s*[,;]?\\s*(?:and\\s+)?stds?${LIST}\\)?`, 'i')
+
+/** Mean and deviation that a case gives beside its transform, or in the text itself. */
+function momentsOf(d: Described): { mean: number[]; std: number[] } | undefined {
+  const inside = [d.fields.normalize, d.fields.normalise, d.fields.normalization, d.fields.standardize].find(
+    (x) => typeof x === 'object' && x !== null && !Array.isArray(x),
+  )
+  const fields = { ...d.fields, ...(inside as Record<string, unknown> | undefined) }
+  const [mean, std] = [
+    listOf(fields.mean ?? fields.means ?? fields.channel_mean),
+    listOf(fields.std ?? fields.stds ?? fields.channel_std ?? fields.sigma),
+  ]
+  if (mean && std) return { mean, std }
+  const found = MOMENTS.exec(d.transform)
+  const numbersIn = (text: string): number[] => text.split(',').map(Number)
+  return found ? { mean: numbersIn(found[1]), std: numbersIn(found[2]) } : undefined
+}
+
+const RAW = [
+  ...['u8', 'x', 'X', 'f32', 'i32', 'raw', 'image', 'images', 'pixel', 'pixels', 'value', 'v', 'uint8', 'record', 'float32', 'float'],
+  ...['input', 'data', 'byte', 'bytes', 'img', 'row', 'rows'],
+]
 const FLOATS = ['float32', 'float', 'f32']
 const INTEGERS = ['int64', 'int32', 'int', 'long', 'i64', 'i32']
 

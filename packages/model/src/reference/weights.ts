@@ -53,6 +53,18 @@ export function weightsOfCase(named: Named, imported: readonly Parameter[], init
       shapes.set(p.name, { shape: p.shape, own: own(p), frozen: true })
     }
   }
+  // tensors of one value look alike, so folded ones are told by their order: the file's and the case's are both the model's own
+  const lost = [...known].filter((name) => !shapes.has(name) && initial.has(name))
+  for (const [name, p] of inOrder(lost, imported, places, initial)) {
+    const t = initial.get(name)!
+    const turned = `${t.shape}` !== `${p.shape}`
+    shapes.delete(p.name)
+    places.set(p.name, place(name, turned))
+    shapes.set(name, { shape: t.shape, own: t.data as Float32Array, frozen: false })
+    notes.push(
+      `"${p.name}" of the model is taken for ${turned ? 'the transpose of ' : ''}"${name}": the order of tensors that hold one value`,
+    )
+  }
   const missing = (named.trainable ?? []).filter((name) => !shapes.has(name))
   if (missing.length > 0)
     throw new CaseError(
@@ -77,6 +89,29 @@ export function weightsOfCase(named: Named, imported: readonly Parameter[], init
       return at.turned ? transpose(e) : e
     }
   return { parameters, lookup, notes }
+}
+
+/** Names without a tensor and unnamed tensors of one value, shape by shape; only where there are as many of these as of those. */
+function inOrder(
+  names: readonly string[],
+  imported: readonly Parameter[],
+  places: ReadonlyMap<string, Place>,
+  initial: ReadonlyMap<string, LoadedTensor>,
+): [string, Parameter][] {
+  const kind = (shape: Shape, x: Float32Array): string => `${shape} of ${x[0]}`
+  const uniform = (x: unknown): x is Float32Array => x instanceof Float32Array && x.length > 0 && x.every((v) => v === x[0])
+  const groups = new Map<string, string[]>()
+  for (const name of names) {
+    const { shape, data } = initial.get(name)!
+    if (uniform(data)) groups.set(kind(shape, data), [...(groups.get(kind(shape, data)) ?? []), name])
+  }
+  const free = imported.filter((p) => places.get(p.name)?.name === p.name && !initial.has(p.name) && uniform(p.initial))
+  return [...groups].flatMap(([key, group]): [string, Parameter][] => {
+    const fits = free.filter((p) =>
+      [p.shape, ...(p.shape.length === 2 ? [[...p.shape].reverse()] : [])].some((s) => kind(s, p.initial as Float32Array) === key),
+    )
+    return fits.length === group.length ? group.map((name, i) => [name, fits[i]]) : []
+  })
 }
 
 /** Whether values say which tensor it is: zeros and ones look alike everywhere. */
