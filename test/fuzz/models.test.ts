@@ -26,6 +26,8 @@ const pathsOf = (graph: Graph): Record<string, number> => {
         add('joined folds')
         if (w.nodes.some((n) => n.kind === 'op')) add('joined folds that compute their operands')
       }
+      if (w.kind === 'nest' && w.nodes.some((n) => n.kind === 'op' && n.op === 'ltu' && n.args[1] === 1))
+        add('window gradients in one masked pass')
       // Only a product that was turned round is copied into its place.
       if (w.kind === 'dot' && work.some((x) => x.kind === 'nest' && x.stores[0].access.buffer !== w.c.buffer)) add('turned products')
       if (w.kind === 'dot') add(w.batch.length > 0 ? 'batched products' : 'products')
@@ -51,6 +53,7 @@ test('they reach every fused path', (t) => {
   t.diagnostic(JSON.stringify(seen))
   const wanted = [
     'window gradients',
+    'window gradients in one masked pass',
     'elementwise chains',
     'folds that compute their operand',
     'joined folds',

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Expr, expr, input, interpret, makeGraph, type Shape, toBytes } from '@bitloom/graph'
+import { lower } from './lower.ts'
 import { unwindowOf } from './unwindow.ts'
 import { wasm } from './wasm/run.ts'
 
@@ -72,6 +73,7 @@ test('every way of adding windows up gives the bits of the exprs, minus zeros an
           cases.push(
             { before, after, size, count: 6, stride, dilation, beyond: size % 2 },
             { before, after, size, count: 1, stride, dilation, beyond: 0 },
+            { before, after, size, count: 7, stride, dilation, beyond: 0 },
           )
   let recognised = 0
   for (const sizes of cases) {
@@ -92,4 +94,29 @@ test('every way of adding windows up gives the bits of the exprs, minus zeros an
     assert.deepEqual(program.read(0), toBytes(interpret(graph, slots).next[0]), JSON.stringify(sizes))
   }
   assert.equal(recognised, cases.length)
+})
+
+test('rows that lie element by element are one pass, and even masked places lie inside the source', () => {
+  for (const [size, dilation, count] of [
+    [3, 1, 7],
+    [2, 5, 1],
+    [5, 2, 6],
+  ]) {
+    const { e, shape } = written({ before: [2], after: [], size, count, stride: 1, dilation, beyond: 0 })
+    const graph = graphOf({ e, shape })
+    const works = lower(graph, false).kernels.flatMap((k) => (k.exprs.includes(graph.next[0]) ? k.work : []))
+    if (count < dilation) {
+      assert.ok(works.length > 1, 'windows that lie closer than they reach')
+      continue
+    }
+    assert.equal(works.length, 1)
+    const [nest] = works
+    assert.ok(nest.kind === 'nest' && nest.fold === undefined)
+    for (const node of nest.nodes) {
+      if (node.kind !== 'load') continue
+      const { offset, strides } = node.access
+      const last = strides.reduce((at, stride, axis) => at + stride * (nest.shape[axis] - 1), offset)
+      assert.ok(offset >= 0 && last < 2 * size * count && strides.every((s) => s >= 0), `${offset} to ${last} of ${2 * size * count}`)
+    }
+  }
 })

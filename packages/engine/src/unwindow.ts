@@ -53,6 +53,11 @@ export const unwindowOf = (graph: Graph, at: number): Unwindow | undefined => {
 /** Up to so many positions near the ends, each a nest of its own, are better than adding into memory window by window. */
 const MAX_ENDS = 16
 
+/** Along the axis that lies element by element, ends of a few elements cost a load an element: rows up to so long are rather read whole, what belongs to no window masked. */
+const MAX_MASKED = 64
+/** As many windows over an element, at most. */
+const MAX_MASKED_TERMS = 8
+
 /** The nests that compute an unwindow of `source`, a load or constant in the source's coordinates, into `own`, row-major of `shape`; one after the other. */
 export const unwindowNests = (source: Node, unwindow: Unwindow, shape: Shape, own: Access, canonical: boolean): Nest[] => {
   const { axis, size, count, stride, dilation } = unwindow
@@ -86,6 +91,21 @@ export const unwindowNests = (source: Node, unwindow: Unwindow, shape: Shape, ow
     nodes: [before, term, { kind: 'op', op: 'add', from: own.dtype, to: own.dtype, args: [0, 1] }],
     stores: [{ node: 2, access: to, canonical }],
   })
+  /** One pass: term k of position i is source[k, i - k * dilation] where that is a place of the source, else the +0 that changes no sum. */
+  const maskedRows = (): Nest => {
+    const along = shape.map((_, i) => (i === axis ? 1 : 0))
+    const nodes: Node[] = [zero, { kind: 'const', bits: count }]
+    const push = (node: Node): number => nodes.push(node) - 1
+    let total = 0
+    for (let k = 0; k < size; k++) {
+      const place = push({ kind: 'iota', view: { offset: -k * dilation, strides: along } })
+      const inside = push({ kind: 'op', op: 'ltu', from: 'i32', to: 'i32', args: [place, 1] })
+      const value = push(read([k, -k * dilation], [[0, 1]]))
+      const term = push({ kind: 'op', op: 'where', from: own.dtype, to: own.dtype, args: [inside, value, 0] })
+      total = push({ kind: 'op', op: 'add', from: own.dtype, to: own.dtype, args: [total, term] })
+    }
+    return { kind: 'nest', shape, nodes, stores: [{ node: total, access: own, canonical }] }
+  }
 
   // Windows that do not overlap: at most one term each.
   if (stride >= (size - 1) * dilation + 1) {
@@ -93,7 +113,13 @@ export const unwindowNests = (source: Node, unwindow: Unwindow, shape: Shape, ow
     return count * stride === length && stride === size * dilation && dilation === 1 ? [only] : [fill, only]
   }
   const reach = (size - 1) * dilation
-  if (stride === 1 && count > reach && length === count + reach && 2 * reach <= MAX_ENDS) {
+  const rows = stride === 1 && length === count + reach
+  if (rows && length <= MAX_MASKED && size <= MAX_MASKED_TERMS && own.strides[axis] === 1 && source.kind === 'load') {
+    const [byK, byO] = source.access.strides.slice(axis, axis + 2)
+    // Then every place read, masked or not, lies between the first and the last element of the source.
+    if (byO === 1 && byK >= dilation) return [maskedRows()]
+  }
+  if (rows && count > reach && 2 * reach <= MAX_ENDS) {
     /** Positions from `at` on that add up windows k0 .. k1. */
     const some = (at: number, positions: number, k0: number, k1: number): Nest => ({
       kind: 'nest',
