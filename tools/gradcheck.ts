@@ -42,7 +42,7 @@ export function runGradcheck(folder: string, out: string, training?: boolean): C
   const files = filesBelow(folder).map((f) => relative(folder, f).split(sep).join('/'))
   const read = (name: string): Uint8Array | undefined => {
     const path = join(folder, name)
-    return existsSync(path) ? new Uint8Array(readFileSync(path)) : undefined
+    return existsSync(path) && statSync(path).isFile() ? new Uint8Array(readFileSync(path)) : undefined
   }
   const checked = gradcheck(files, read, wasm.compile, training)
   mkdirSync(out, { recursive: true })
@@ -72,7 +72,8 @@ if (import.meta.main) {
       console.log(`Σ output·cotangent = ${summary.value}`)
     }
   } catch (error) {
-    if (!(error instanceof Error) || !/^(model|engine|graph)\./.test(error.name)) throw error
+    // a system's own error (no such folder, no right to write) says enough without a stack
+    if (!(error instanceof Error) || (!/^(model|engine|graph)\./.test(error.name) && !('syscall' in error))) throw error
     console.error(error.message)
     process.exit(1)
   }

@@ -4,7 +4,7 @@
 // With --gradients the gradients that the project makes of each case are held to float64 differences too.
 // Inputs are the model's inputs at run time; one that an operator must know beforehand (a shape, axes, k) is bound as known, and the result says so.
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { type Data, type Expr, sizeOf } from '@bitloom/graph'
 import { decodeModel, OnnxError, type OnnxModel, type OnnxTensor } from '@bitloom/model/onnx/decode'
@@ -101,6 +101,10 @@ function main(args: readonly string[]): number {
     console.error(
       'usage: npm run onnx-node -- DIR [--json FILE] [--gradients]\nDIR holds test cases, each a folder with model.onnx and test_data_set_0; Debian: libonnx-testdata.',
     )
+    return 2
+  }
+  if (!existsSync(dir) || !statSync(dir).isDirectory()) {
+    console.error(`there is no folder ${dir}`)
     return 2
   }
   const verdicts = casesUnder(dir)

@@ -3,7 +3,7 @@
 //
 // CASE_DIR holds case.json, model.onnx, init.safetensors, batches.i32 and the data files that case.json describes (docs/models.md). RUN_DIR gets losses.json,
 // grad1.safetensors, w1, w10, w50 and w200.safetensors (trained tensors, frozen ones and buffers), eval.json and run.json (what was run, and notes).
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { stopThreads, wasmWith } from '@bitloom/engine'
@@ -43,7 +43,7 @@ export function runReference(caseFolder: string, runFolder: string, options: Run
   const { compile } = wasmWith({ threads })
   const read = (name: string): Uint8Array | undefined => {
     const path = join(caseFolder, name)
-    return existsSync(path) ? new Uint8Array(readFileSync(path)) : undefined
+    return existsSync(path) && statSync(path).isFile() ? new Uint8Array(readFileSync(path)) : undefined
   }
   const began = performance.now()
   const p = prepareCase(read, limit)
@@ -142,7 +142,12 @@ if (import.meta.main) {
         : `${steps} updates in ${seconds.toFixed(1)} s, loss ${loss}${measured ? `, held out ${JSON.stringify(measured)}` : ''}`,
     )
   } catch (error) {
-    if (!(error instanceof Error) || (!(error instanceof CaseError) && !/^(model|engine|graph)\./.test(error.name))) throw error
+    // a system's own error (a folder where a file should be, no right to write) says enough without a stack
+    if (
+      !(error instanceof Error) ||
+      (!(error instanceof CaseError) && !/^(model|engine|graph)\./.test(error.name) && !('syscall' in error))
+    )
+      throw error
     console.error(`\n${error.message}`)
     process.exitCode = 1
   } finally {

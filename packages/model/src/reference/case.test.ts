@@ -187,7 +187,7 @@ test('folded tensors that hold one value are told by their order', () => {
     initial: new Float32Array(shape[0] * (shape[1] ?? 1)).fill(x),
   })
   const loaded = (shape: number[], x: number) => ({
-    stored: 'F32',
+    stored: 'F32' as const,
     dtype: 'F32' as const,
     shape,
     data: new Float32Array(shape[0] * (shape[1] ?? 1)).fill(x),

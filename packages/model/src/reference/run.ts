@@ -8,7 +8,7 @@ import type { Lookup } from '../nn.ts'
 import { OnnxError } from '../onnx/error.ts'
 import type { Imported } from '../onnx/import.ts'
 import { keyOf } from '../random.ts'
-import { readSafetensors, type SafetensorsTensor } from '../safetensors.ts'
+import { type LoadedTensor, readSafetensors, type SafetensorsTensor } from '../safetensors.ts'
 import { type DataTensor, type Job, trainingStep } from '../step.ts'
 import { div, gather, reshape } from '../tensor.ts'
 import { CaseError, type ReferenceCase, readCase } from './case.ts'
@@ -55,7 +55,7 @@ export function prepareCase(read: ReadFile, limit = Number.POSITIVE_INFINITY): P
   const bytes = need(c.onnx)
   const imported = importCase(c, bytes, batch, read)
   const initial = read('init.safetensors')
-  const weights = weightsOfCase(c, imported.parameters, initial ? readSafetensors(initial) : new Map())
+  const weights = weightsOfCase(c, imported.parameters, initial ? tensorsIn('init.safetensors', initial) : new Map())
   const feed = feedOf(c, imported.inputs, batch, 'train', read)
   const order = orderOf(c, steps, batch, read)
   const past = order.data.find((i) => i < 0 || i >= feed.count)
@@ -249,6 +249,15 @@ function importForEvaluation(p: Prepared, count: number, read: ReadFile): [numbe
   } catch (error) {
     if (!(error instanceof OnnxError)) throw error
     return [p.batch, p.imported]
+  }
+}
+
+/** The tensors of a file; a damaged one is named. */
+function tensorsIn(name: string, bytes: Uint8Array): ReadonlyMap<string, LoadedTensor> {
+  try {
+    return readSafetensors(bytes)
+  } catch (cause) {
+    throw new CaseError(`${name}: ${(cause as Error).message}`, { cause })
   }
 }
 
