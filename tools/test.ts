@@ -18,6 +18,9 @@ function run(title: string, command: string, ...args: string[]): void {
   console.error(`== ${title}: ${((performance.now() - started) / 1000).toFixed(1)} s`)
 }
 
+/** A file that takes longer than this hangs: better a failure that names it than a run without an end. */
+const HANGS = '--test-timeout=900000'
+
 const files = (...patterns: string[]): string[] => patterns.flatMap((pattern) => globSync(pattern).sort())
 
 run('types', 'tsc', '-p', 'tsconfig.json')
@@ -30,8 +33,9 @@ run(
   'unit, conformance, fuzz',
   'node',
   '--test',
+  HANGS,
   '--test-reporter=spec',
   ...files('packages/*/src/**/*.test.ts', 'test/{conformance,fuzz,browser}/*.test.ts'),
 )
 for (const example of files('examples/*.ts')) run(`example ${example}`, 'node', example)
-run('end to end', 'node', '--test', '--test-concurrency=1', '--test-reporter=spec', ...files('test/{e2e,chaos}/*.test.ts'))
+run('end to end', 'node', '--test', HANGS, '--test-concurrency=1', '--test-reporter=spec', ...files('test/{e2e,chaos}/*.test.ts'))
