@@ -45,7 +45,7 @@ export function gradcheck(files: readonly string[], read: ReadFile, compile: Com
   const manifest = manifestOf(files, read)
   const name = modelOf(files, manifest)
   const model = decodeModel(read(name) ?? fail(`there is no ${name}`), { external: externalOf(read, name) })
-  const described = isObject(manifest.data) ? (manifest.data as Record<string, { dtype: string; shape: number[] }>) : {}
+  const described = describedIn(manifest)
   const pool = poolOf(
     files.filter((f) => f !== name),
     read,
@@ -56,13 +56,18 @@ export function gradcheck(files: readonly string[], read: ReadFile, compile: Com
   const { imported, known } = bind(model, given)
   const parameters = imported.parameters
   const own = files.includes('init.safetensors') ? readSafetensors(read('init.safetensors')!) : new Map<string, SafetensorsTensor>()
+  // slots shorten long names; results have the file's
+  const nameOf = (n: string): string => (Object.hasOwn(imported.names, n) ? imported.names[n] : n)
   const values = parameters.map((p): Data => {
-    const other = own.get(p.name)
+    const other = own.get(nameOf(p.name))
     return other && other.data instanceof Float32Array && other.data.length === sizeOf(p.shape) ? other.data : (p.initial as Float32Array)
   })
   const trained = parameters.filter((p) => !p.frozen)
   const floats = imported.inputs.filter((p) => p.dtype === 'f32')
-  const cotangents = cotangentsOf(imported, pool, manifest)
+  // an input may be called v, as a cotangent may
+  const taken = new Set(given.values())
+  const rest = pool.filter((e) => !taken.has(e.tensor) && e.tensor.from.replace(/: .*/, '') !== 'init.safetensors')
+  const cotangents = cotangentsOf(imported, rest, manifest)
   const slot = (kind: string, of: string): string => `${kind}/${of}`
   const tables = [
     ...imported.inputs.map((p) => ({
@@ -114,7 +119,7 @@ export function gradcheck(files: readonly string[], read: ReadFile, compile: Com
   const slopes: Tensors = Object.fromEntries(
     [...trained, ...floats].flatMap((p) => {
       const t = result(slot('gradient', p.name))
-      return t ? [[p.name, t] as const] : []
+      return t ? [[nameOf(p.name), t] as const] : []
     }),
   )
   return {
@@ -155,6 +160,24 @@ function manifestOf(files: readonly string[], read: ReadFile): Json {
   }
 }
 
+type Stored = { readonly dtype: string; readonly shape: readonly number[] }
+
+const isStored = (x: unknown): x is Json & Stored =>
+  isObject(x) && typeof x.dtype === 'string' && Array.isArray(x.shape) && x.shape.every((d) => Number.isInteger(d) && (d as number) >= 0)
+
+/** Raw arrays that a manifest describes: under "data" by file, or wherever an object has a file, a dtype and a shape. */
+function describedIn(manifest: Json): Record<string, Stored> {
+  const out: Record<string, Stored> = {}
+  if (isObject(manifest.data)) for (const [file, entry] of Object.entries(manifest.data)) if (isStored(entry)) out[file] = entry
+  for (const group of [manifest.inputs, manifest.feeds, manifest.cotangents, manifest.grad_outputs, manifest.outputs])
+    if (typeof group === 'object' && group !== null)
+      for (const entry of Object.values(group)) {
+        const file = isStored(entry) ? ((entry as Json).file ?? (entry as Json).from ?? (entry as Json).path) : undefined
+        if (typeof file === 'string') out[file] ??= entry as Stored
+      }
+  return out
+}
+
 function modelOf(files: readonly string[], manifest: Json): string {
   const stated = [manifest.onnx, manifest.model, isObject(manifest.model) ? manifest.model.onnx : undefined].find(
     (x) => typeof x === 'string',
@@ -191,6 +214,12 @@ function stated(x: unknown, name: string): { file: string; key: string } | undef
   const file = entry.file ?? entry.from ?? entry.path
   const key = entry.key ?? entry.tensor
   return typeof file === 'string' ? { file, key: typeof key === 'string' ? key : '' } : undefined
+}
+
+/** A cotangent's file in the entry of its output: { name, cotangent: "file" }. */
+function besideOutput(outputs: unknown, name: string): { file: string; key: string } | undefined {
+  const entry = Array.isArray(outputs) ? outputs.find((e) => isObject(e) && e.name === name) : isObject(outputs) ? outputs[name] : undefined
+  return isObject(entry) ? stated({ [name]: entry.cotangent ?? entry.grad }, name) : undefined
 }
 
 /** The tensor that a manifest names. */
@@ -265,6 +294,13 @@ function bind(model: OnnxModel, given: ReadonlyMap<string, Found>): { imported: 
 /** A rank-0 input may be written as [1], and the other way round. */
 function fitted(model: OnnxModel, name: string, shape: readonly number[]): readonly number[] {
   const declared = model.inputs.find((v) => v.name === name)?.shape
+  const open = declared?.filter((d) => typeof d !== 'number') ?? []
+  // a flat array takes the declared shape; what is left over is the one open axis
+  if (declared && declared.length > 1 && shape.length === 1 && open.length <= 1) {
+    const known = declared.reduce<number>((n, d) => (typeof d === 'number' ? n * d : n), 1)
+    if (shape[0] % known === 0 && (open.length === 1 || shape[0] === known))
+      return declared.map((d) => (typeof d === 'number' ? d : shape[0] / known))
+  }
   return declared && declared.length !== shape.length && sizeOf(shape) === 1 ? declared.map(() => 1) : shape
 }
 
@@ -290,7 +326,10 @@ function cotangentsOf(imported: Imported, pool: Pool, manifest: Json): Map<strin
     const tensor =
       statedTensor(
         pool,
-        stated(manifest.cotangents, name) ?? stated(manifest.cotangent, name) ?? stated(manifest.grad_outputs, name),
+        stated(manifest.cotangents, name) ??
+          stated(manifest.cotangent, name) ??
+          stated(manifest.grad_outputs, name) ??
+          besideOutput(manifest.outputs, name),
         name,
       ) ??
       (typeof manifest.cotangent === 'string' && single ? statedTensor(pool, { file: manifest.cotangent, key: '' }, name) : undefined) ??
@@ -305,6 +344,9 @@ function cotangentsOf(imported: Imported, pool: Pool, manifest: Json): Map<strin
           (stem, key) => isCotangent.test(stem) && numbered(key),
           (_, key) => isCotangent.test(key.replace(/[._/-]?\d+$/, '')) && numbered(key),
           (stem, key) => key === '' && isCotangent.test(stem.replace(/[._-]?\d+$/, '')) && numbered(stem),
+          // grad_y where y is an output: gradients that are expected have names of inputs and parameters
+          (_, key) => /^grad[._/-]/i.test(key) && own(key.slice(5)),
+          (stem, key) => key === '' && /^grad[._-]/i.test(last(stem)) && own(last(stem).slice(5)),
           (stem, key) => single && isCotangent.test(stem) && key !== '' && pool.filter((e) => e.stem === stem).length === 1,
         ],
         true,
@@ -314,6 +356,11 @@ function cotangentsOf(imported: Imported, pool: Pool, manifest: Json): Map<strin
     if (tensor.data.length !== n) fail(`the cotangent of "${name}" (${tensor.from}) has shape [${tensor.shape}], the output [${shape}]`)
     out.set(name, { dtype: 'f32', shape, data: Float32Array.from(tensor.data), from: tensor.from })
   })
+  // one cotangent for several outputs: it is the first's that it fits
+  const sole =
+    out.size === 0 ? pool.find(({ stem, key }) => isCotangent.test(key) || (key === '' && isCotangent.test(stem)))?.tensor : undefined
+  const fits = sole && floats.find(({ shape }) => sizeOf(shape) === sole.data.length)
+  if (sole && fits) out.set(fits.name, { dtype: 'f32', shape: fits.shape, data: Float32Array.from(sole.data), from: sole.from })
   if (out.size === 0)
     for (const { name, shape } of floats)
       out.set(name, { dtype: 'f32', shape, data: new Float32Array(sizeOf(shape)).fill(1), from: 'ones' })

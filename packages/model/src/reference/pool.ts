@@ -19,6 +19,15 @@ export type Pool = readonly { readonly stem: string; readonly key: string; reado
 
 const MAX_FILES = 4096
 
+/** Raw little-endian arrays that nothing describes: their ending says what they hold, the model which shape they have. */
+const RAW: Readonly<Record<string, { readonly dtype: string; readonly width: number }>> = {
+  u8: { dtype: 'uint8', width: 1 },
+  i32: { dtype: 'int32', width: 4 },
+  i64: { dtype: 'int64', width: 8 },
+  f32: { dtype: 'float32', width: 4 },
+  f64: { dtype: 'float64', width: 8 },
+}
+
 /**
  * Reads every tensor file of a folder: safetensors, npy, npz, ONNX tensors (.pb), JSON (nested lists, or an object of them) and the raw arrays that a case.json
  * describes. Paths may have folders in front.
@@ -53,6 +62,8 @@ export function poolOf(
       if (t.name !== '') put(t.name, { shape, data })
     } else if (ending === 'json') for (const [key, t] of tensorsOfJson(file, bytes)) put(key, t)
     else if (Object.hasOwn(described, file)) put('', tensorOf(file, described[file], read))
+    else if (Object.hasOwn(RAW, ending) && bytes.length > 0 && bytes.length % RAW[ending].width === 0)
+      put('', tensorOf(file, { dtype: RAW[ending].dtype, shape: [bytes.length / RAW[ending].width] }, read))
   }
   return out
 }
@@ -70,7 +81,13 @@ function tensorsOfJson(file: string, bytes: Uint8Array): [string, { shape: numbe
   if (typeof json !== 'object' || json === null || Array.isArray(json)) return []
   return Object.entries(json).flatMap(([key, value]): [string, { shape: number[]; data: Float32Array | Int32Array }][] => {
     const t = tensorOfJson(value)
-    return t ? [[key, t]] : []
+    if (t) return [[key, t]]
+    // { inputs: { x: .. }, cotangents: { y: .. } }; a plain list of numbers may as well be a shape
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return []
+    return Object.entries(value).flatMap(([name, inner]): [string, { shape: number[]; data: Float32Array | Int32Array }][] => {
+      const u = tensorOfJson(inner)
+      return u && (!Array.isArray(inner) || u.shape.length > 1) ? [[`${key}/${name}`, u]] : []
+    })
   })
 }
 

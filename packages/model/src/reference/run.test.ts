@@ -253,6 +253,16 @@ test('gradcheck: outputs and gradients for inputs in any of their places', () =>
       'a.bin': toBytes(x),
       'b.safetensors': writeSafetensors({ dy: f32([2, 1], Float32Array.of(2, -1)) }),
     },
+    { 'x.f32': toBytes(x), 'grad_y.json': text([[2], [-1]]) },
+    { 'case.json': text({ inputs: { x: { shape: [2, 2], data: [1, 2, -1, 0.5], dtype: 'float32' } }, cotangents: { y: [[2], [-1]] } }) },
+    {
+      'case.json': text({
+        inputs: [{ name: 'x', file: 'in/x.bin', dtype: 'float32', shape: [2, 2] }],
+        outputs: [{ name: 'y', cotangent: 'dy.f32' }],
+      }),
+      'in/x.bin': toBytes(x),
+      'dy.f32': toBytes(Float32Array.of(2, -1)),
+    },
   ]
   for (const layout of layouts) {
     const all: Record<string, Uint8Array> = { 'model.onnx': model(plain, false), ...layout }

@@ -7,6 +7,7 @@ import { evaluationJob } from '../metrics.ts'
 import type { Lookup } from '../nn.ts'
 import { OnnxError } from '../onnx/error.ts'
 import type { Imported } from '../onnx/import.ts'
+import { slotName } from '../onnx/names.ts'
 import { keyOf } from '../random.ts'
 import { type LoadedTensor, readSafetensors, type SafetensorsTensor } from '../safetensors.ts'
 import { type DataTensor, type Job, trainingStep } from '../step.ts'
@@ -27,6 +28,8 @@ export type Prepared = {
   readonly case: ReferenceCase
   readonly job: Job
   readonly weights: Weights
+  /** The case's names of parameters, where slots had to shorten them. */
+  readonly names: Readonly<Record<string, string>>
   readonly imported: Imported
   readonly feed: Feed
   /** Records a pass. */
@@ -55,7 +58,14 @@ export function prepareCase(read: ReadFile, limit = Number.POSITIVE_INFINITY): P
   const bytes = need(c.onnx)
   const imported = importCase(c, bytes, batch, read)
   const initial = read('init.safetensors')
-  const weights = weightsOfCase(c, imported.parameters, initial ? tensorsIn('init.safetensors', initial) : new Map())
+  const given = initial ? tensorsIn('init.safetensors', initial) : new Map<string, LoadedTensor>()
+  const weights = weightsOfCase(
+    { trainable: c.trainable?.map(slotName), frozen: c.frozen.map(slotName), buffers: c.buffers.map(slotName) },
+    imported.parameters,
+    new Map([...given].map(([name, t]) => [slotName(name), t])),
+  )
+  const own = [...(c.trainable ?? []), ...c.frozen, ...c.buffers, ...given.keys()].map((name) => [slotName(name), name])
+  const names: Record<string, string> = { ...imported.names, ...Object.fromEntries(own) }
   const feed = feedOf(c, imported.inputs, batch, 'train', read)
   const order = orderOf(c, steps, batch, read)
   const past = order.data.find((i) => i < 0 || i >= feed.count)
@@ -95,7 +105,7 @@ export function prepareCase(read: ReadFile, limit = Number.POSITIVE_INFINITY): P
     ...(c.clipValue === undefined ? {} : { clipValue: c.clipValue }),
   })
   const notes = [...imported.warnings, ...weights.notes, ...feed.notes, ...rates.notes]
-  return { case: c, job, weights, imported, feed, batch, notes, order, bytes }
+  return { case: c, job, weights, names, imported, feed, batch, notes, order, bytes }
 }
 
 const batchesOf = (c: ReferenceCase): string =>
@@ -165,7 +175,7 @@ export function firstGradient(p: Prepared, compile: Compile): Tensors {
       sums[i] = sums[i].map((v, k) => v + g[k])
     })
   }
-  return Object.fromEntries(trained.map((x, i) => [x.name, { dtype: 'F32' as const, shape: x.shape, data: sums[i] }]))
+  return Object.fromEntries(trained.map((x, i) => [nameOf(p, x), { dtype: 'F32' as const, shape: x.shape, data: sums[i] }]))
 }
 
 /** Trains; `keep` gets the weights (and frozen tensors and buffers) after each of the updates in KEPT and after the last. Returns each update's loss. */
@@ -192,14 +202,18 @@ export function trainCase(
   return losses
 }
 
+/** A parameter's name in the case. */
+const nameOf = (p: Prepared, parameter: { readonly name: string }): string =>
+  Object.hasOwn(p.names, parameter.name) ? p.names[parameter.name] : parameter.name
+
 /** The case's tensors as they are now; constants of the formula are not among them. */
 function tensorsOf(p: Prepared, graph: Graph, read: (slot: number) => Uint8Array): Tensors {
-  const named = new Set([...p.case.frozen, ...p.case.buffers])
+  const named = new Set([...p.case.frozen, ...p.case.buffers].map(slotName))
   const wanted = p.weights.parameters.filter((x) => !x.frozen || named.has(x.name))
   return Object.fromEntries(
     wanted.map((x) => {
       const slot = graph.slots.findIndex((s) => s.name === x.name)
-      return [x.name, { dtype: 'F32' as const, shape: x.shape, data: fromBytes('f32', read(slot).slice()) }]
+      return [nameOf(p, x), { dtype: 'F32' as const, shape: x.shape, data: fromBytes('f32', read(slot).slice()) }]
     }),
   )
 }
@@ -228,7 +242,7 @@ export function evaluateCase(p: Prepared, tensors: Tensors, compile: Compile, re
       }),
   })
   const program = compile(job.graph)
-  const given = weights.parameters.map((x) => (tensors[x.name]?.data ?? x.initial) as Data)
+  const given = weights.parameters.map((x) => (tensors[nameOf(p, x)]?.data ?? x.initial) as Data)
   const state = job.stateFor(given)
   ;[...state, ...job.data].forEach((tensor, slot) => {
     program.write(slot, toBytes(tensor))
