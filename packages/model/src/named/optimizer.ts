@@ -1,6 +1,7 @@
 // Optimizers by name and plain JSON options, for recipes, the command line and case files alike.
 
 import type { Shape } from '@bitloom/graph'
+import { slotName } from '../onnx/names.ts'
 import { adagrad, adam, adamw, type Decays, lion, maximizing, type Optimizer, rmsprop, scaledRates, sgd } from '../optim.ts'
 import { byName, matches, type Options, readOptions, show } from './options.ts'
 
@@ -56,13 +57,16 @@ const OPTIMIZERS: Readonly<Record<string, Maker>> = {
 /** The names that `optimizerByName` knows. */
 export const OPTIMIZER_NAMES: readonly string[] = Object.keys(OPTIMIZERS)
 
+/** Whether a pattern, or a whole name longer than a slot's may be, is this parameter's. */
+const means = (pattern: string, name: string): boolean => matches(pattern, name) || (!pattern.includes('*') && slotName(pattern) === name)
+
 /**
  * Which parameters a text, a list of patterns or an object means: `all`, `none`, `matrices` (2 dims and more), `weights` (names ending in weight), prose that
  * begins so or says `>= 2 dims`, patterns with `*`, or { min_dims, match, except }.
  * @throws {OptionError} the selector is not understood
  */
 export function parameterSelector(given: unknown, fail: Options['fail']): Selector {
-  if (Array.isArray(given) && given.every((x) => typeof x === 'string')) return (name) => given.some((pattern) => matches(pattern, name))
+  if (Array.isArray(given) && given.every((x) => typeof x === 'string')) return (name) => given.some((pattern) => means(pattern, name))
   if (typeof given === 'object' && given !== null && !Array.isArray(given)) {
     const o = readOptions('selector', given as Record<string, unknown>)
     const dims = o.number(['min_dims', 'min_ndim', 'minDims'], 0, { min: 0, whole: true })
@@ -89,7 +93,7 @@ export function parameterSelector(given: unknown, fail: Options['fail']): Select
   if (/(no|not|except|without|excluding|but)\b.*\b(bias|norm|bn)/.test(text)) return exceptFor(/\bbias/.test(text), /norm|\bbn/.test(text))
   if (/^weights?\b/.test(text)) return (name) => /(^|[._])weight/.test(name)
   if (/^(all|every|everything)\b/.test(text)) return () => true
-  if (!/\s/.test(given)) return (name) => matches(given, name)
+  if (!/\s/.test(given)) return (name) => means(given, name)
   return fail(
     `${show(given)} says no set of parameters that we understand\nSay all, none, matrices, weights, a list of name patterns, or {"min_dims": 2}.`,
   )

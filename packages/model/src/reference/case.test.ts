@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { input, interpret, makeGraph } from '@bitloom/graph'
+import { parameterSelector } from '../named/optimizer.ts'
+import { slotName } from '../onnx/names.ts'
 import { constant } from '../tensor.ts'
 import { CaseError, readCase } from './case.ts'
 import { cutOutside, evaluateFormula, FormulaError, numbers } from './formula.ts'
@@ -217,4 +219,11 @@ test('folded tensors that hold one value are told by their order', () => {
   assert.deepEqual(read('onnx::MatMul_2').shape, [2, 6])
   assert.deepEqual(asked, ['b.B'])
   assert.throws(() => weightsOfCase(named, imported.slice(0, 2), initial), /names a\.B, b\.B, which the model does not have/)
+})
+
+test('a whole name that is too long for a slot chooses its parameter', () => {
+  const long = `base_model.model.${'transformer.'.repeat(5)}lora_A.weight`
+  const chosen = parameterSelector([long, 'b.*'], assert.fail)
+  assert.ok(slotName(long) !== long && chosen(slotName(long), [2, 2]) && chosen('b.weight', [2]))
+  assert.ok(!chosen('a.weight', [2]))
 })
