@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { wasm, wasmWith } from '@bitloom/engine'
 import { layOut } from '@bitloom/engine/layout'
 import { lower } from '@bitloom/engine/lower'
+import { isContiguous } from '@bitloom/engine/view'
 import type { Graph } from '@bitloom/graph'
 import { findDifference, findDisagreement } from './compare.ts'
 import { MODEL_KINDS, modelSample } from './models.ts'
@@ -17,7 +18,9 @@ const pathsOf = (graph: Graph): Record<string, number> => {
   const add = (name: string, n = 1): void => {
     paths[name] = (paths[name] ?? 0) + n
   }
-  add('window gradients', layOut(graph, false).unwindows.filter((u) => u !== undefined).length)
+  const { roots, unwindows, views } = layOut(graph, false)
+  add('window gradients', unwindows.filter((u) => u !== undefined).length)
+  add("tensors in a reader's order", roots.filter((root, at) => root && !isContiguous(views[at].view, graph.exprs[at].shape)).length)
   for (const { work } of lower(graph, { trace: false, joinedFolds: true }).kernels)
     for (const w of work) {
       if (w.kind === 'nest' && w.fold === undefined && w.nodes.length > 8) add('elementwise chains')
@@ -54,6 +57,7 @@ test('they reach every fused path', (t) => {
   const wanted = [
     'window gradients',
     'window gradients in one masked pass',
+    "tensors in a reader's order",
     'elementwise chains',
     'folds that compute their operand',
     'joined folds',

@@ -9,7 +9,7 @@ import { batchMoments, batchNorm } from '@bitloom/model/norm'
 import { adamw, clipByNorm } from '@bitloom/model/optim'
 import { averagePool2d, maxPool2d } from '@bitloom/model/pool'
 import { dropoutMask } from '@bitloom/model/random'
-import { add, cast, constant, matmul, mul, reshape, slice, sum, transpose } from '@bitloom/model/tensor'
+import { add, cast, constant, matmul, mul, permute, reshape, slice, sum, transpose } from '@bitloom/model/tensor'
 import { Draw, randomData, type Sample } from './graphs.ts'
 
 /** Parameters as they are asked for: each becomes a state slot with two moments. */
@@ -95,7 +95,7 @@ const convolution: Build = (p, draw, data) => {
   const x = mul(data('f32', [batch, channels, height, width]), p.get('scale', channels, 1, 1))
   let y = conv2d(x, p.get('c.weight', outputs, channels, kernel, kernel), {
     padding: draw.below(2),
-    stride: draw.between(1, 2),
+    stride: draw.pick([1, 1, 2]),
     dilation: draw.between(1, 2),
   })
   if (draw.chance(0.7)) y = batchNorm(y, batchMoments(y), p.get('n.weight', outputs), p.get('n.bias', outputs))
@@ -129,7 +129,18 @@ const products: Build = (p, draw, data) => {
   return mse(matmul(a, b), data('f32', [m, n]))
 }
 
-export const MODEL_KINDS = { dense, transformer, convolution, sums, products }
+/** Tensors that a product reads with two axes exchanged, as a convolution's gradient does, beside readers in their own order. */
+const exchanged: Build = (p, draw, data) => {
+  const [a, b, c] = [draw.between(2, 6), draw.between(2, 6), draw.between(30, 49)]
+  const shape = draw.chance(0.5) ? [a, b, c] : [a, b, c, draw.between(1, 3)]
+  const y = draw.pick([gelu, relu, tanh])(mul(data('f32', shape), p.get('x', ...shape)))
+  const turned = reshape(permute(y, [1, 0, ...shape.slice(2).map((_, i) => i + 2)]), [b, sizeOf(shape) / b])
+  const product = matmul(turned, p.get('w', sizeOf(shape) / b, draw.between(1, 9)))
+  const beside = [sum(mul(y, y)), sum(sum(y, draw.below(shape.length))), sum(mul(reshape(y, [sizeOf(shape)]), 0.25)), constant(0)]
+  return add(sum(mul(product, product)), draw.pick(beside))
+}
+
+export const MODEL_KINDS = { dense, transformer, convolution, sums, products, exchanged }
 
 /** A training step with gradients of everything and AdamW (sometimes after clipping): `kind` of model, everything else from the seed. */
 export const modelSample = (kind: keyof typeof MODEL_KINDS, seed: number): Sample => {

@@ -1,7 +1,6 @@
 // Which exprs become one kernel: elementwise exprs over one shape are joined wherever no other kernel has to run in between.
 import { type Graph, type GraphExpr, OPS, sameShape, sizeOf } from '@bitloom/graph'
-import type { Layout } from './layout.ts'
-import { isContiguous } from './view.ts'
+import { isWhole, type Layout } from './layout.ts'
 
 /** Kernels larger than this gain nothing more and compile slowly. */
 const MAX_FUSED = 128
@@ -44,10 +43,8 @@ export interface FuseOptions {
 }
 
 /** Whether `reader` sees the tensor of `root` element for element, so that both can live in one loop. */
-const readsPlainly = (graph: Graph, layout: Layout, operand: number, reader: GraphExpr): boolean => {
-  const { root, view } = layout.views[operand]
-  return isElementwise(graph.exprs[root]) && sameShape(graph.exprs[root].shape, reader.shape) && isContiguous(view, reader.shape)
-}
+const readsPlainly = (graph: Graph, layout: Layout, operand: number, reader: GraphExpr): boolean =>
+  isElementwise(graph.exprs[layout.views[operand].root]) && isWhole(graph, layout, operand, reader.shape)
 
 /** The group that `group` is now part of. */
 const resolve = (group: Group): Group => {
@@ -203,8 +200,8 @@ const inlineFolds = (graph: Graph, layout: Layout, leader: ReadonlyMap<number, n
     while (stack.length > 0) {
       const reader = stack.pop()!
       for (const input of layout.operands[reader]) {
-        const { root, view } = layout.views[input]
-        const fits = isElementwise(graph.exprs[root]) && sameShape(graph.exprs[root].shape, shape) && isContiguous(view, shape)
+        const { root } = layout.views[input]
+        const fits = isElementwise(graph.exprs[root]) && isWhole(graph, layout, input, shape)
         if (!fits || budget === 0) continue
         const times = (met.get(root) ?? 0) + 1
         met.set(root, times)

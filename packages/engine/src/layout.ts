@@ -1,9 +1,9 @@
 // Which exprs get memory of their own (roots) and which are only a view of another's: decided once for the whole graph, before kernels.
-import { type Graph, type GraphExpr, OPS } from '@bitloom/graph'
+import { type Graph, type GraphExpr, OPS, type Shape, sameShape, sizeOf } from '@bitloom/graph'
 import { type Unwindow, unwindowOf } from './unwindow.ts'
 import { contiguous, expanded, isContiguous, permuted, reshaped, sliced, type View, windowed } from './view.ts'
 
-/** An expr's elements: those of `root`'s tensor, by `view`. */
+/** An expr's elements: those of `root`'s tensor, by `view`. A root's own view says in which order its memory holds them. */
 export interface Place {
   readonly root: number
   readonly view: View
@@ -43,20 +43,82 @@ export const viewOf = (e: GraphExpr, from: readonly number[], view: View): View 
   }
 }
 
+/** Whether operand `at`, seen by a reader of `shape`, is its root's tensor element for element. */
+export const isWhole = (graph: Graph, { views }: Layout, at: number, shape: Shape): boolean => {
+  const { root, view } = views[at]
+  const own = views[root].view
+  return (
+    sameShape(graph.exprs[root].shape, shape) &&
+    view.offset === own.offset &&
+    shape.every((size, axis) => size === 1 || view.strides[axis] === own.strides[axis])
+  )
+}
+
 const isLeaf = (e: GraphExpr): boolean => OPS[e.op].kind === 'leaf'
 
-/** Lays a graph out. With `trace`, every expr's tensor exists, row-major; else only what a kernel needs. */
+/** Shorter runs of elements than these, side by side in both orders, would leave lanes idle in every kernel that stores or reads them. */
+const MIN_RUN = 32
+
+/**
+ * The order in memory that spares the copy which root `at` makes of an elementwise root's tensor: that tensor's elements where the copy has them, as a view in its
+ * own coordinates. Undefined where the copy does not have every element once, in runs of some length.
+ */
+const orderOf = (graph: Graph, { views, visible, roots }: Layout, at: number): Place | undefined => {
+  const e = graph.exprs[at]
+  if (!roots[at] || visible[at] || e.op !== 'reshape') return undefined
+  const [input] = e.inputs
+  const { root, view } = views[input]
+  const { shape, op } = graph.exprs[root]
+  const over = graph.exprs[input].shape
+  const { kind } = OPS[op]
+  if (visible[root] || !(kind === 'unary' || kind === 'binary' || kind === 'ternary') || sizeOf(shape) !== sizeOf(over)) return undefined
+  // The copy's axes from the slowest to the fastest of the tensor's present order.
+  const axes = over.map((_, axis) => axis).sort((a, b) => view.strides[b] - view.strides[a] || a - b)
+  const sizes = axes.map((axis) => over[axis])
+  if (!isContiguous(permuted(view, axes), sizes)) return undefined
+  const order = reshaped(permuted(contiguous(over), axes), sizes, shape)
+  if (order === undefined) return undefined
+  let run = 1
+  for (let axis = shape.length - 1; axis >= 0 && (shape[axis] === 1 || order.strides[axis] === run); axis--) run *= shape[axis]
+  return run >= MIN_RUN ? { root, view: order } : undefined
+}
+
+/** Lays a graph out. With `trace`, every expr's tensor exists, row-major; else only what a kernel needs, in the order that needs fewest copies. */
 export const layOut = (graph: Graph, trace: boolean): Layout => {
+  const unwindows = graph.exprs.map((_, at) => (trace ? undefined : unwindowOf(graph, at)))
+  const plain = layOutAs(graph, trace, unwindows, new Map())
+  if (trace) return plain
+  const tensors = ({ roots }: Layout): number => roots.filter((root) => root).length
+  const found = new Map(graph.exprs.flatMap((_, at) => orderOf(graph, plain, at) ?? []).map(({ root, view }) => [root, view]))
+  let best = plain
+  let orders = new Map<number, View>()
+  // All at once, or in halves what does not spare a tensor each: some order may cost another reader a copy.
+  const take = (some: readonly (readonly [root: number, order: View])[]): void => {
+    if (some.length === 0) return
+    const more = new Map([...orders, ...some])
+    const other = layOutAs(graph, trace, unwindows, more)
+    if (tensors(other) <= tensors(best) - some.length) [best, orders] = [other, more]
+    else if (some.length > 1) {
+      const half = some.length >> 1
+      take(some.slice(0, half))
+      take(some.slice(half))
+    }
+  }
+  take([...found])
+  return best
+}
+
+/** Lays a graph out, the tensors of `orders` as these say and all others row-major. */
+const layOutAs = (graph: Graph, trace: boolean, unwindows: Layout['unwindows'], orders: ReadonlyMap<number, View>): Layout => {
   const { exprs } = graph
   const visible = exprs.map(() => trace)
   for (const at of [...graph.next, graph.probe]) visible[at] = true
   const views: Place[] = []
   const roots = exprs.map(() => false)
   const operands: number[][] = exprs.map(() => [])
-  const unwindows = exprs.map((_, at) => (trace ? undefined : unwindowOf(graph, at)))
   const own = (at: number): void => {
     roots[at] = true
-    views[at] = { root: at, view: contiguous(exprs[at].shape) }
+    views[at] = { root: at, view: orders.get(at) ?? contiguous(exprs[at].shape) }
   }
   /** Makes the operand's elements lie row-major in a buffer, for kernels that are no nests. */
   const rowMajor = (at: number): void => {

@@ -74,3 +74,15 @@ test('a trace stores every expr, a step only what is needed', () => {
   assert.equal(worksOf(graph, false).length, 1)
   assert.equal(lower(graph, true).kernels.length, graph.exprs.filter((e) => e.op !== 'input').length)
 })
+
+test('a tensor that a product needs with its axes exchanged is kept in that order, unless another reader would then copy it', () => {
+  const [a, b, c] = [3, 5, 40]
+  const y = expr('neg', [input(10, 'f32', [a, b, c])])
+  const turned = expr('reshape', [expr('permute', [y], { attrs: [1, 0, 2] })], { shape: [b, a * c] })
+  const product = expr('dot', [turned, input(11, 'f32', [a * c, 7])])
+  const data = [[a, b, c], [a * c, 7], [b * c, 7]] // biome-ignore format: one line
+  assert.equal(worksOf(stepOf([product, sum(y)], data), true).filter((w) => w.kind !== 'dot').length, 3, 'no copy: neg, sum, one NaN')
+  const asIs = expr('dot', [expr('reshape', [y], { shape: [a, b * c] }), input(12, 'f32', [b * c, 7])])
+  const works = worksOf(stepOf([product, asIs], data), true)
+  assert.equal(works.filter((w) => w.kind === 'nest' && w.nodes.length === 1 && w.stores[0].access.strides.length === 3).length, 1)
+})

@@ -165,10 +165,9 @@ class Lowering {
     return { kind: 'nest', shape: graph.exprs[members[0]].shape, nodes: nodes.list, stores }
   }
 
-  /** The row-major memory of a root. */
+  /** The memory of a root: row-major, but for elementwise ones that are kept in a reader's order. */
   #own(at: number): Access {
-    const e = this.graph.exprs[at]
-    return { buffer: this.bufferOfRoot[at]!, dtype: e.dtype, ...contiguous(e.shape) }
+    return { buffer: this.bufferOfRoot[at]!, dtype: this.graph.exprs[at].dtype, ...this.layout.views[at].view }
   }
 
   /** An operand read from outside the kernel, over its own shape. */
