@@ -46,9 +46,11 @@ type Level = {
   readonly seconds: number
 }
 
+/** One backend for everybody: CPU times are only comparable then. */
+const BACKEND = ['--backend', 'wasm'] as const
 const NODES: NodePlan[] = [
-  { name: 'solver', args: ['--role', 'solver', '--deposit', '20000'] },
-  ...[1, 2, 3].map((n): NodePlan => ({ name: `verifier-${n}`, args: ['--role', 'verifier', '--deposit', '100'] })),
+  { name: 'solver', args: ['--role', 'solver', '--deposit', '20000', ...BACKEND] },
+  ...[1, 2, 3].map((n): NodePlan => ({ name: `verifier-${n}`, args: ['--role', 'verifier', '--deposit', '100', ...BACKEND] })),
 ]
 
 /** Trains `recipe` at an assurance level with a solver that is past its probation; the CPU time of everybody. */
@@ -68,7 +70,7 @@ async function onNetwork(recipe: string, assurance: string, length: readonly str
   const home = join(dir, 'submitter')
   const train = (network: { networkFile: string; password: string }, args: readonly string[]): Promise<Trained> =>
     bitloom<Trained>(
-      ['train', ...args, '--home', home, '--network', network.networkFile, '--yes', '--out', join(dir, 'out')],
+      ['train', ...args, ...BACKEND, '--home', home, '--network', network.networkFile, '--yes', '--out', join(dir, 'out')],
       network.password,
     )
   try {
@@ -99,22 +101,27 @@ for (const job of (values.job === 'both' ? Object.keys(JOBS) : [values.job]) as 
   const length = values.steps === undefined ? [] : ['--steps', values.steps]
   const out = mkdtempSync(join(tmpdir(), 'bitloom-overhead-local-'))
   // alone, before and after: the machine's speed drifts, and the mean of the two is what the runs between are compared with
-  const alone = (): Promise<Local> => bitloom<Local>(['train', recipe, '--local', ...length, '--out', out])
+  const alone = (): Promise<Local> => bitloom<Local>(['train', recipe, '--local', ...BACKEND, ...length, '--out', out])
   const first = await alone()
   const levels: Level[] = []
   for (const assurance of ['none', 'spot', 'full']) levels.push(await onNetwork(recipe, assurance, length, first))
   const last = await alone()
   rmSync(out, { recursive: true, force: true })
   const localCpuMs = (first.trainCpuMs + last.trainCpuMs) / 2
-  const rows = levels.map((l) => ({ ...l, overhead: (l.overhead * first.trainCpuMs) / localCpuMs }))
+  // beside it the same work over what the run's own solver spent on training: free of the machine's drift between runs
+  const rows = levels.map((l) => ({
+    ...l,
+    overhead: (l.overhead * first.trainCpuMs) / localCpuMs,
+    inRun: Object.values(l.cpuMs).reduce((a, b) => a + b, 0) / l.cpuMs.train!,
+  }))
   console.log(
     `\n${JOBS[job]}: ${first.steps} steps; alone ${(localCpuMs / 1000).toFixed(1)} s of CPU (${(first.trainCpuMs / 1000).toFixed(1)} before, ${(last.trainCpuMs / 1000).toFixed(1)} after)`,
   )
-  console.log('level   everybody ÷ alone   train  audit  hash   (shares of training alone)   gas a slice   seconds')
+  console.log('level   everybody ÷ alone   ÷ its own training   train  audit  hash   (shares of training alone)   gas a slice   seconds')
   for (const r of rows) {
     const share = (kind: string): string => ((r.cpuMs[kind] ?? 0) / localCpuMs).toFixed(3)
     console.log(
-      `${r.level.padEnd(7)} ${r.overhead.toFixed(3).padStart(17)}   ${share('train')}  ${share('audit')}  ${share('hash')}${' '.repeat(27)}${String(r.gasPerSlice).padStart(12)}   ${r.seconds.toFixed(0).padStart(7)}`,
+      `${r.level.padEnd(7)} ${r.overhead.toFixed(3).padStart(17)}   ${r.inRun.toFixed(3).padStart(18)}   ${share('train')}  ${share('audit')}  ${share('hash')}${' '.repeat(27)}${String(r.gasPerSlice).padStart(12)}   ${r.seconds.toFixed(0).padStart(7)}`,
     )
   }
   console.log(
