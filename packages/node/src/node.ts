@@ -9,19 +9,17 @@ import {
   getRecord,
   getTask,
   type Offer,
-  offerToJson,
   type Place,
   RpcDownError,
   readOn,
   type SignedOffer,
-  signOffer,
-  verifyOffer,
 } from '@bitloom/sdk'
 import type { Hex } from 'viem'
 import { type Court, openCourt } from './court.ts'
 import { answerQuestions } from './exchange.ts'
 import { countingLog } from './log.ts'
-import { type Offers, startOffers } from './network/offers.ts'
+import { startMarketOffers } from './network/marketoffers.ts'
+import type { Offers } from './network/offers.ts'
 import { openChecker } from './roles/check.ts'
 import { type CheatPlan, openSolver, type Role } from './roles/solve.ts'
 import { contactLine, openServices, type ServiceOptions, type Services } from './services.ts'
@@ -77,25 +75,8 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
   const services = await openServices({ ...options, log: counting.log, dir: join(options.dir) })
   const { bitloom, store, log, peers } = services
   const court = openCourt(bitloom, store)
-  const market = { chainId: bitloom.network.chainId, market: bitloom.network.contracts.Market }
-  const known = new Map<string, SignedOffer>()
-  const offers = startOffers({
-    peers,
-    verify: async (message) => {
-      const verdict = await verifyOffer(message, market, Math.floor(Date.now() / 1000))
-      if (!verdict.ok) return verdict
-      const { offer } = verdict.signed
-      known.set(verdict.signed.signature, verdict.signed)
-      return { ok: true, value: { signer: offer.solver, validUntilMs: Number(offer.validUntil) * 1000 } }
-    },
-  })
+  const { offers, signedOffers, contactOf, ...market } = startMarketOffers(bitloom, peers)
   answerQuestions(services)
-  const signedOffers = (): SignedOffer[] => offers.list().flatMap((held) => known.get(held.signature) ?? [])
-  const contactOf = (solver: string): string | undefined =>
-    signedOffers()
-      .filter(({ offer }) => offer.solver.toLowerCase() === solver.toLowerCase())
-      .reduce<Offer | undefined>((newest, { offer }) => (newest && newest.validUntil > offer.validUntil ? newest : offer), undefined)
-      ?.contact
 
   const roles: Role[] = []
   if (options.roles.includes('solver'))
@@ -113,6 +94,7 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
 
   const listeners: ((events: readonly ChainEvent[]) => void | Promise<void>)[] = []
   let offeredUntil = 0
+  let offered: Offer | undefined
   const renewOffer = async (nowSeconds: number): Promise<void> => {
     const { price } = options
     if (!price || !options.roles.includes('solver') || nowSeconds < offeredUntil - RENEW_BEFORE_SECONDS) return
@@ -127,12 +109,13 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
       salt: `0x${Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('hex')}` as Hex,
       contact: contactLine(services),
     }
-    const published = await offers.publish(offerToJson(await signOffer(bitloom.account!, market, offer)))
+    const published = await market.publish(offer)
     if (!published.ok) {
       log('offer-refused', { reason: published.reason })
       return
     }
     offeredUntil = nowSeconds + OFFER_LIFE_SECONDS
+    offered = offer
     const record = await getRecord(bitloom, services.me)
     log('offering', { weiPerTeraop: price.weiPerTeraop, acceptedSlices: record.accepted })
   }
@@ -226,6 +209,8 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
       for (const role of roles) await role.idle()
       await loop
       await metrics?.stop()
+      // whoever hears it need not find out by asking a node that is gone
+      if (offered) await market.revoke(offered)
       offers.stop()
       await services.stop()
     },

@@ -3,7 +3,20 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts'
-import { MAX_CONTACT, type MarketId, type Offer, offerToJson, rankOffers, type SignedOffer, signOffer, verifyOffer } from './offer.ts'
+import {
+  MAX_CONTACT,
+  type MarketId,
+  type Offer,
+  offerHash,
+  offerToJson,
+  rankOffers,
+  revocationToJson,
+  type SignedOffer,
+  signOffer,
+  signRevocation,
+  verifyOffer,
+  verifyRevocation,
+} from './offer.ts'
 
 const account = privateKeyToAccount(generatePrivateKey())
 const market: MarketId = { chainId: 31337, market: '0x00000000000000000000000000000000000000aa' }
@@ -106,4 +119,25 @@ test('the cheapest that can do it comes first, and the faster of two at one pric
     ranked.map((o) => o.offer.contact),
     ['fast', 'slow', 'dear'],
   )
+})
+
+test('an offer is taken back by its own key only, on its own market, until its own end', async () => {
+  const taken = await signRevocation(account, market, offer)
+  const wire = () => JSON.parse(JSON.stringify(revocationToJson(taken))) as { revocation: Record<string, unknown>; signature: unknown }
+  assert.deepEqual(await verifyRevocation(wire(), market, NOW), { ok: true, signed: taken })
+  assert.equal(taken.revocation.offer, offerHash(market, offer))
+  const stranger = privateKeyToAccount(generatePrivateKey())
+  const forged = revocationToJson(await signRevocation(stranger, market, offer)) // says our address, signed by another key
+  for (const [bad, id] of [
+    [forged, market],
+    [wire(), { ...market, chainId: 1 }],
+    [{ ...wire(), revocation: { ...wire().revocation, offer: `0x${'1'.repeat(64)}` } }, market],
+    [{ ...wire(), revocation: { ...wire().revocation, validUntil: String(NOW + 61) } }, market],
+    [{ ...wire(), revocation: { ...wire().revocation, validUntil: '9'.repeat(30) } }, market],
+    [{ ...wire(), revocation: null }, market],
+    [{ ...wire(), signature: '0x12' }, market],
+    [null, market],
+  ] as const)
+    assert.equal((await verifyRevocation(bad, id, NOW)).ok, false)
+  assert.equal((await verifyRevocation(wire(), market, NOW + 60)).ok, false)
 })

@@ -99,6 +99,68 @@ export async function verifyOffer(message: unknown, id: MarketId, nowSeconds: nu
   }
 }
 
+/** What a provider signs to take an offer back: whoever passes offers on passes this on in its place. Contracts know nothing of it; a solver just declines. */
+export type Revocation = {
+  readonly solver: Address
+  /** The offer's EIP-712 digest. */
+  readonly offer: Hex
+  /** Unix seconds: the offer's own end, until when it must be remembered. */
+  readonly validUntil: bigint
+}
+
+export type SignedRevocation = { readonly revocation: Revocation; readonly signature: Hex }
+
+const REVOCATION_TYPES = {
+  Revocation: [
+    { name: 'solver', type: 'address' },
+    { name: 'offer', type: 'bytes32' },
+    { name: 'validUntil', type: 'uint64' },
+  ],
+} as const
+
+const typedRevocation = ({ chainId, market }: MarketId, revocation: Revocation) =>
+  ({
+    domain: { name: 'Bitloom', version: '1', chainId, verifyingContract: market },
+    types: REVOCATION_TYPES,
+    primaryType: 'Revocation',
+    message: revocation,
+  }) as const
+
+/** Takes back an offer of `account`. */
+export async function signRevocation(account: LocalAccount, id: MarketId, offer: Offer): Promise<SignedRevocation> {
+  const revocation: Revocation = { solver: offer.solver, offer: offerHash(id, offer), validUntil: offer.validUntil }
+  return { revocation, signature: await account.signTypedData(typedRevocation(id, revocation)) }
+}
+
+/** A revocation as JSON that `verifyRevocation` reads. */
+export function revocationToJson({ revocation, signature }: SignedRevocation): { revocation: Record<string, string>; signature: Hex } {
+  return { revocation: Object.fromEntries(Object.entries(revocation).map(([k, v]) => [k, String(v)])), signature }
+}
+
+export type RevocationVerdict = { readonly ok: true; readonly signed: SignedRevocation } | { readonly ok: false; readonly reason: string }
+
+/** Reads a stranger's revocation and checks form, lifetime and signature. Never throws. */
+export async function verifyRevocation(message: unknown, id: MarketId, nowSeconds: number): Promise<RevocationVerdict> {
+  try {
+    const { revocation: raw, signature } = message as { revocation: Record<string, unknown>; signature: unknown }
+    const { solver, offer, validUntil } = raw
+    const isHex = (value: unknown, bytes: number): value is Hex =>
+      typeof value === 'string' && value.length === 2 + 2 * bytes && /^0x[0-9a-fA-F]*$/.test(value)
+    if (!isHex(solver, 20)) throw new TypeError('solver is no 20 bytes of hex')
+    if (!isHex(offer, 32)) throw new TypeError('offer is no 32 bytes of hex')
+    if (!isHex(signature, 65)) throw new TypeError('signature is no 65 bytes of hex')
+    if (typeof validUntil !== 'string' || !/^\d{1,20}$/.test(validUntil) || BigInt(validUntil) >= 2n ** 64n)
+      throw new TypeError('validUntil is no 64-bit decimal string')
+    const revocation: Revocation = { solver, offer, validUntil: BigInt(validUntil) }
+    if (revocation.validUntil <= BigInt(nowSeconds)) return { ok: false, reason: 'the offer that it takes back has expired' }
+    const signer = await recoverTypedDataAddress({ ...typedRevocation(id, revocation), signature })
+    if (signer.toLowerCase() !== solver.toLowerCase()) return { ok: false, reason: `signed by ${signer}, not by ${solver}` }
+    return { ok: true, signed: { revocation, signature } }
+  } catch (error) {
+    return { ok: false, reason: error instanceof Error ? error.message.slice(0, 300) : 'not a revocation' }
+  }
+}
+
 /** An offer as JSON that `verifyOffer` reads. */
 export function offerToJson({ offer, signature }: SignedOffer): { offer: Record<string, string>; signature: Hex } {
   return { offer: Object.fromEntries(Object.entries(offer).map(([k, v]) => [k, String(v)])), signature }

@@ -1,17 +1,35 @@
-// Offers on the move: signed blobs that travel by gossip, kept in a bounded table until they expire, handed to late joiners on request.
+// Offers on the move: what is signed travels by gossip, is kept in a bounded table (offertable.ts) until it expires or is taken back, and is handed to
+// late joiners on request.
 
-import { createHash } from 'node:crypto'
 import { encodeDocument } from '../document.ts'
 import { parseMessage, type Verdict } from './frames.ts'
 import { createLimiter } from './limiter.ts'
+import {
+  type HeldOffer,
+  type HeldRevocation,
+  idOf,
+  MAX_OFFERS,
+  MAX_OFFERS_PER_SIGNER,
+  MAX_REVOCATIONS,
+  type OfferTerms,
+  openOfferTable,
+  type RevocationTerms,
+  type SignedOffer,
+  type SignedRevocation,
+} from './offertable.ts'
 import type { Judgement, Peers } from './peers.ts'
+
+export {
+  type HeldOffer,
+  MAX_OFFERS,
+  MAX_OFFERS_PER_SIGNER,
+  type OfferTerms,
+  type SignedOffer,
+  type SignedRevocation,
+} from './offertable.ts'
 
 export const OFFERS_TOPIC = 'bitloom/offers/1'
 export const MAX_OFFER_BYTES = 8 * 1024
-export const MAX_OFFERS = 4096
-export const MAX_OFFERS_PER_SIGNER = 16
-/** An offer that nobody repeated for this long is dropped although it is still valid: its node is gone. */
-export const OFFER_SILENCE_MS = 30 * 60_000
 /** Own offers are told again this often; above gossip's memory of two minutes, within which a repetition would be dropped. */
 export const REPUBLISH_EVERY_MS = 5 * 60_000
 const SWEEP_EVERY_MS = 10_000
@@ -20,41 +38,28 @@ const CLOCK_SKEW_MS = 60_000
 /** Signatures checked a second for one peer that passes offers on (a check costs about a millisecond). */
 const CHECKS_PER_SECOND = 20
 const CHECK_BURST = 200
-/** Offers in one answer to a late joiner, and answers it asks for at most. */
+/** Offers and revocations in one answer to a late joiner, and answers it asks for at most. */
 const PAGE = 64
-const MAX_PAGES = MAX_OFFERS / PAGE
+const MAX_PAGES = (MAX_OFFERS + MAX_REVOCATIONS) / PAGE
 /** The same peer is asked for its table at most this often. */
 const SYNC_EVERY_MS = 60_000
 const MAX_SYNCED_PEERS = 1024
 
-/** An offer as it travels; what is in `offer` is the business of whoever verifies it. */
-export interface SignedOffer {
-  readonly offer: unknown
-  readonly signature: `0x${string}`
-}
-
-/** What the verifier found in an offer. */
-export interface OfferTerms {
-  /** Whoever signed, in one spelling (lower case). */
-  readonly signer: string
-  readonly validUntilMs: number
-  /** What stands behind it, such as the stake: when the table is full, the least goes. Default 0. */
-  readonly weight?: number
-}
-
-export interface HeldOffer extends SignedOffer, OfferTerms {
-  /** SHA-256 of the offer as it travels, in hex. */
-  readonly id: string
-}
-
 /** Checks the signature and the terms of a stranger's offer; false for one that is wrong, which counts against whoever passed it on. */
 export type VerifyOffer = (signed: SignedOffer) => Verdict<OfferTerms> | Promise<Verdict<OfferTerms>>
+export type VerifyRevocation = (signed: SignedRevocation) => Verdict<RevocationTerms> | Promise<Verdict<RevocationTerms>>
 
 export interface OffersOptions {
   readonly peers: Peers
   readonly verify: VerifyOffer
+  /** Without it no offer can be taken back here. */
+  readonly verifyRevocation?: VerifyRevocation
+  /** What stands behind a signer, such as its stake; asked only of strangers, and only when the table is half full: room goes to the heaviest. */
+  readonly weigh?: (signer: string) => Promise<number>
   /** Calls back for each offer that is new to the table, own ones excepted. */
   readonly onOffer?: (offer: HeldOffer) => void
+  /** Calls back when a stranger's offer, held here or not, was taken back by its signer. */
+  readonly onRevoked?: (terms: RevocationTerms) => void
   /** Milliseconds since 1970; for tests. */
   readonly now?: () => number
   readonly republishEveryMs?: number
@@ -67,7 +72,9 @@ export interface Offers {
   list(): HeldOffer[]
   /** Takes an own offer in, tells it, and repeats it until it expires or is withdrawn. A refusal says why. */
   publish(signed: SignedOffer): Promise<Verdict<HeldOffer>>
-  /** Stops repeating an own offer. Others may hold it until it expires: what is signed is signed. */
+  /** Takes an own offer back: it leaves the table here and wherever this is heard, and is told until the offer would have ended anyway. */
+  revoke(signed: SignedRevocation): Promise<Verdict<RevocationTerms>>
+  /** Stops repeating an own offer. Others may hold it until it expires, unless it is revoked. */
   withdraw(id: string): void
   /** Asks a peer for its table; resolves to how many offers were new. Done by itself for new connections. */
   sync(peer: string): Promise<number>
@@ -76,55 +83,50 @@ export interface Offers {
 
 /** Starts to take, keep, pass on and hand out offers. */
 export function startOffers(options: OffersOptions): Offers {
-  const { peers, verify, onOffer, now = Date.now, maxOffers = MAX_OFFERS, maxOffersPerSigner = MAX_OFFERS_PER_SIGNER } = options
-  const table = new Map<string, HeldOffer & { keepUntilMs: number }>()
+  const { peers, verify, verifyRevocation, onOffer, now = Date.now, maxOffersPerSigner = MAX_OFFERS_PER_SIGNER } = options
+  const table = openOfferTable({ now, maxOffers: options.maxOffers ?? MAX_OFFERS, maxOffersPerSigner })
+  /** What we signed ourselves, offers and revocations, as it travels. */
   const own = new Map<string, Uint8Array>()
   const checks = createLimiter({ perSecond: CHECKS_PER_SECOND, burst: CHECK_BURST })
   const synced = new Map<string, number>()
 
-  const keepUntil = (terms: OfferTerms): number => Math.min(terms.validUntilMs, now() + OFFER_SILENCE_MS)
   const sweep = (): void => {
-    const time = now()
-    for (const [id, held] of table) {
-      if (own.has(id) && held.validUntilMs > time) continue
-      if (held.keepUntilMs > time) continue
-      table.delete(id)
-      own.delete(id)
-    }
+    table.sweep((id) => own.has(id))
+    for (const id of own.keys()) if (table.get(id) === undefined && table.revocation(id) === undefined) own.delete(id)
   }
-  /** Puts an offer in if the limits allow it; whichever offer must leave for it is the least worth keeping. */
-  const insert = (held: HeldOffer): boolean => {
-    const same = [...table.values()].filter((other) => other.signer === held.signer)
-    if (same.length >= maxOffersPerSigner) {
-      const soonest = same.reduce((a, b) => (b.validUntilMs < a.validUntilMs ? b : a))
-      if (soonest.validUntilMs >= held.validUntilMs) return false
-      table.delete(soonest.id)
-    } else if (table.size >= maxOffers) {
-      const lightest = [...table.values()].reduce((a, b) => ((b.weight ?? 0) < (a.weight ?? 0) ? b : a))
-      if ((lightest.weight ?? 0) >= (held.weight ?? 0)) return false
-      table.delete(lightest.id)
-    }
-    table.set(held.id, { ...held, keepUntilMs: keepUntil(held) })
-    return true
-  }
-  /** Judges one offer from a stranger, cheapest questions first. */
-  const take = async (from: string, data: Uint8Array): Promise<{ readonly judgement: Judgement; readonly fresh?: HeldOffer }> => {
-    const signed = readOffer(data)
-    if (!signed.ok) return { judgement: 'reject' }
+  /** What the end of something says of whoever passed it on: nothing where clocks may differ. */
+  const late = (validUntilMs: number): Judgement => (validUntilMs > now() - CLOCK_SKEW_MS ? 'ignore' : 'reject')
+  const takeRevocation = async (from: string, data: Uint8Array, signed: SignedRevocation): Promise<Taken> => {
+    if (verifyRevocation === undefined) return { judgement: 'ignore' }
     const id = idOf(data)
-    const known = table.get(id)
-    if (known !== undefined) {
-      // Its node repeats it, so it is alive; passed on, or the repetition would end here.
-      known.keepUntilMs = keepUntil(known)
+    if (table.revocation(id) !== undefined) return { judgement: 'accept' }
+    if (!checks.take(from)) return { judgement: 'ignore' }
+    const terms = await verifyRevocation(signed)
+    if (!terms.ok) return { judgement: 'reject' }
+    if (!(terms.value.validUntilMs > now())) return { judgement: late(terms.value.validUntilMs) }
+    if (!table.revoke({ ...terms.value, id, data: data.slice() })) return { judgement: 'ignore' }
+    options.onRevoked?.(terms.value)
+    return { judgement: 'accept' }
+  }
+  /** Judges what a stranger sent, cheapest questions first. */
+  const take = async (from: string, data: Uint8Array): Promise<Taken> => {
+    const notice = readNotice(data)
+    if (!notice.ok) return { judgement: 'reject' }
+    if ('revocation' in notice.value) return takeRevocation(from, data, notice.value)
+    const id = idOf(data)
+    if (table.get(id) !== undefined) {
+      table.touch(id) // and passed on, or the repetition would end here
       return { judgement: 'accept' }
     }
     if (!checks.take(from)) return { judgement: 'ignore' }
-    const terms = await verify(signed.value)
+    const terms = await verify(notice.value)
     if (!terms.ok) return { judgement: 'reject' }
-    if (!(terms.value.validUntilMs > now())) return { judgement: terms.value.validUntilMs > now() - CLOCK_SKEW_MS ? 'ignore' : 'reject' }
-    const held = { ...signed.value, ...terms.value, id }
-    if (table.has(id)) return { judgement: 'accept' } // came twice while it was verified
-    if (!insert(held)) return { judgement: 'ignore' }
+    if (!(terms.value.validUntilMs > now())) return { judgement: late(terms.value.validUntilMs) }
+    if (table.isRevoked(terms.value)) return { judgement: 'ignore' } // whoever passed it on may not have heard
+    const weight = options.weigh !== undefined && table.crowded() ? await options.weigh(terms.value.signer) : undefined
+    const held = { ...notice.value, ...terms.value, ...(weight === undefined ? {} : { weight }), id }
+    if (table.get(id) !== undefined) return { judgement: 'accept' } // came twice while it was verified
+    if (!table.insert(held)) return { judgement: 'ignore' }
     onOffer?.(held)
     return { judgement: 'accept', fresh: held }
   }
@@ -132,9 +134,10 @@ export function startOffers(options: OffersOptions): Offers {
   const leave = peers.join(OFFERS_TOPIC, async (from, data) => (await take(from, data)).judgement)
   peers.handle('offers', readPageRequest, (_, after) => {
     sweep()
-    const ids = [...table.keys()].sort().filter((id) => id > after)
+    const ids = table.ids().filter((id) => id > after)
     const page = ids.slice(0, PAGE)
-    return { offers: page.map((id) => encodeOffer(table.get(id) as HeldOffer)), next: ids.length > PAGE ? page[PAGE - 1] : null }
+    const dataOf = (id: string): Uint8Array => table.revocation(id)?.data ?? encodeOffer(table.get(id) as HeldOffer)
+    return { offers: page.map(dataOf), next: ids.length > PAGE ? page[PAGE - 1] : null }
   })
   const sync = async (peer: string): Promise<number> => {
     let found = 0
@@ -171,7 +174,7 @@ export function startOffers(options: OffersOptions): Offers {
   return {
     list() {
       sweep()
-      return [...table.values()].map(({ keepUntilMs: _, ...held }) => held)
+      return table.list()
     },
     async publish(signed) {
       const data = encodeOffer(signed)
@@ -179,12 +182,26 @@ export function startOffers(options: OffersOptions): Offers {
       const terms = await verify(signed)
       if (!terms.ok) return terms
       if (!(terms.value.validUntilMs > now())) return { ok: false, reason: `it expired ${now() - terms.value.validUntilMs} ms ago` }
+      if (table.isRevoked(terms.value)) return { ok: false, reason: 'it was taken back; sign a new one with another salt' }
       const held = { offer: signed.offer, signature: signed.signature, ...terms.value, id: idOf(data) }
-      if (!table.has(held.id) && !insert(held))
+      // INVARIANT: what we offer ourselves is never pushed out by strangers' offers.
+      if (table.get(held.id) === undefined && !table.insert({ ...held, weight: held.weight ?? Number.POSITIVE_INFINITY }))
         return { ok: false, reason: `the signer has ${maxOffersPerSigner} offers that last longer, or the table is full` }
       own.set(held.id, data)
       await peers.publish(OFFERS_TOPIC, data)
       return { ok: true, value: held }
+    },
+    async revoke(signed) {
+      if (verifyRevocation === undefined) throw new RangeError('revoke: these offers were started without verifyRevocation')
+      const data = encodeNotice({ revocation: signed.revocation, signature: signed.signature })
+      const terms = await verifyRevocation(signed)
+      if (!terms.ok) return terms
+      const held: HeldRevocation = { ...terms.value, id: idOf(data), data }
+      table.revoke(held)
+      own.set(held.id, data)
+      sweep()
+      await peers.publish(OFFERS_TOPIC, data)
+      return terms
     },
     withdraw: (id) => void own.delete(id),
     sync,
@@ -197,23 +214,26 @@ export function startOffers(options: OffersOptions): Offers {
   }
 }
 
-const idOf = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex')
+type Taken = { readonly judgement: Judgement; readonly fresh?: HeldOffer }
 
-/** An offer as it travels: one spelling, so that the same offer has the same id everywhere. */
-const encodeOffer = ({ offer, signature }: SignedOffer): Uint8Array => new Uint8Array(Buffer.from(encodeDocument({ offer, signature })))
+/** An offer or a revocation as it travels: one spelling, so that the same thing has the same id everywhere. */
+const encodeNotice = (notice: SignedOffer | SignedRevocation): Uint8Array => new Uint8Array(Buffer.from(encodeDocument(notice)))
+const encodeOffer = ({ offer, signature }: SignedOffer): Uint8Array => encodeNotice({ offer, signature })
 
-function readOffer(data: Uint8Array): Verdict<SignedOffer> {
+const isSignature = (x: unknown): x is `0x${string}` => typeof x === 'string' && /^0x([0-9a-f]{2}){1,512}$/i.test(x)
+const isRecord = (x: unknown): x is object => typeof x === 'object' && x !== null
+
+function readNotice(data: Uint8Array): Verdict<SignedOffer | SignedRevocation> {
   if (data.length > MAX_OFFER_BYTES) return { ok: false, reason: `${data.length} bytes; at most ${MAX_OFFER_BYTES}` }
   const parsed = parseMessage(data)
   if (!parsed.ok) return parsed
-  const { offer, signature, ...rest } = (parsed.value ?? {}) as { offer?: unknown; signature?: unknown }
-  if (typeof offer !== 'object' || offer === null || typeof signature !== 'string' || !/^0x([0-9a-f]{2}){1,512}$/i.test(signature))
-    return { ok: false, reason: 'not {offer, signature}' }
-  const signed = { offer, signature: signature as `0x${string}` }
-  // A second spelling of a known offer would be a second entry.
-  if (Object.keys(rest).length > 0 || Buffer.compare(encodeOffer(signed), data) !== 0)
-    return { ok: false, reason: 'not in the one spelling that offers have' }
-  return { ok: true, value: signed }
+  const { offer, revocation, signature } = (parsed.value ?? {}) as { offer?: unknown; revocation?: unknown; signature?: unknown }
+  if (!isSignature(signature)) return { ok: false, reason: 'no signature' }
+  const notice = isRecord(offer) ? { offer, signature } : isRecord(revocation) ? { revocation, signature } : undefined
+  if (notice === undefined) return { ok: false, reason: 'not {offer, signature}' }
+  // A second spelling of a known offer would be a second entry; whatever else is in it makes another spelling too.
+  if (Buffer.compare(encodeNotice(notice), data) !== 0) return { ok: false, reason: 'not in the one spelling that offers have' }
+  return { ok: true, value: notice }
 }
 
 const readPageRequest = (body: unknown): Verdict<string> =>
