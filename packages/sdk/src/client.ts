@@ -7,18 +7,19 @@ import {
   BaseError,
   ContractFunctionRevertedError,
   createPublicClient,
-  createWalletClient,
   defineChain,
-  type Hash,
+  encodeFunctionData,
+  formatTransactionReceipt,
   type Hex,
   HttpRequestError,
-  http,
   type LocalAccount,
   type PublicClient,
   TimeoutError,
   type TransactionReceipt,
-  type Transport,
 } from 'viem'
+import { getContractError } from 'viem/utils'
+import { type EndpointOptions, type EndpointState, type Endpoints, hostOf, NoAnswerError, openEndpoints } from './endpoints.ts'
+import { type Journal, memoryJournal, type OutboxOptions, openOutbox, type Post } from './outbox.ts'
 
 /** The contracts of a network, by their Solidity names. */
 export type ContractName = 'TestToken' | 'Stake' | 'Market' | 'Audit' | 'Dispute' | 'Arbiter'
@@ -27,6 +28,8 @@ export type ContractName = 'TestToken' | 'Stake' | 'Market' | 'Audit' | 'Dispute
 export type Network = {
   readonly chainId: number
   readonly rpcUrl: string
+  /** Further addresses of the same chain, taken where the first fails. */
+  readonly rpcUrls?: readonly string[]
   readonly contracts: Readonly<Record<ContractName, Address>>
   /** Block of the deployment: logs are read from here. */
   readonly fromBlock: number
@@ -41,10 +44,15 @@ export type Bitloom = {
   /** Calls a view. Without types on purpose: the actions give them. */
   readonly read: (contract: ContractName, functionName: string, args?: readonly unknown[]) => Promise<unknown>
   /**
-   * Sends a transaction and waits for its receipt; one at a time for each connection.
-   * @throws {RevertError} the contract refuses, by name · {RpcDownError} the chain does not answer
+   * Sends a transaction and waits for its receipt; one at a time for each connection. After RpcDownError or PendingError nobody can say whether it was sent:
+   * sending the same again finds out, and never pays twice.
+   * @throws {RevertError} the contract refuses, by name · {RpcDownError} the chain does not answer · {PendingError} · {NoGasError}
    */
   readonly send: (contract: ContractName, functionName: string, args?: readonly unknown[]) => Promise<TransactionReceipt>
+  /** What became of the transaction that a former life of this process had under way, as its journal says. */
+  readonly resume: () => Promise<'none' | 'done' | 'pending'>
+  /** How each RPC endpoint does. */
+  readonly endpoints: () => EndpointState[]
 }
 
 const abiOf = (contract: ContractName): Abi => (artefacts as unknown as Record<string, { abi: Abi }>)[contract]!.abi
@@ -70,64 +78,59 @@ export const chainOf = (network: Pick<Network, 'chainId' | 'rpcUrl'>) =>
     rpcUrls: { default: { http: [network.rpcUrl] } },
   })
 
-/** How long one request may take, and how often it is tried again before the chain counts as down. */
-const REQUEST = { timeout: 10_000, retryCount: 2, retryDelay: 100, batch: { batchSize: 32, wait: 0 } } // calls made together travel together
+/** Looks for a block that is waited for this often, ms. */
 const POLL_MS = 25
-const RECEIPT_TIMEOUT_MS = 30_000
 
-/** Tries of a read that lost a race against the next block. */
-const RACES = 8
-
-/**
- * HTTP that survives a race of pruned chains: "latest" is resolved, a block arrives, and the state that was just the latest is gone. Asking again is always right,
- * since such a call has changed nothing.
- */
-function patientHttp(url: string): Transport {
-  const inner = http(url, REQUEST)
-  return (options) => {
-    const transport = inner(options)
-    const request = async (...args: Parameters<typeof transport.request>): Promise<unknown> => {
-      for (let race = 1; ; race++) {
-        try {
-          return await transport.request(...args)
-        } catch (error) {
-          if (race === RACES || !String((error as { details?: unknown }).details ?? error).includes('BlockOutOfRange')) throw error
-        }
-      }
-    }
-    return { ...transport, request: request as typeof transport.request }
+export type ConnectOptions = Pick<EndpointOptions, 'onEvent' | 'timeoutMs' | 'patienceMs' | 'maxAnswerBytes'> &
+  OutboxOptions & {
+    /** Where the transaction under way is kept; in memory by default, on disk for a node that may be killed. */
+    readonly journal?: Journal
   }
-}
+
+/** Every address of a network's chain, the preferred first. */
+export const rpcUrlsOf = (network: Pick<Network, 'rpcUrl' | 'rpcUrls'>): string[] => [
+  ...new Set([network.rpcUrl, ...(network.rpcUrls ?? [])]),
+]
 
 /**
  * Connects to a network.
- * @throws {WrongChainError} the RPC serves another chain · {RpcDownError} it does not answer
+ * @throws {WrongChainError} no endpoint serves its chain · {RpcDownError} none answers
  */
-export async function connect(network: Network, account?: LocalAccount): Promise<Bitloom> {
+export async function connect(network: Network, account?: LocalAccount, options: ConnectOptions = {}): Promise<Bitloom> {
   const chain = chainOf(network)
-  const transport = patientHttp(network.rpcUrl)
-  const publicClient = createPublicClient({ chain, transport, pollingInterval: POLL_MS, cacheTime: 0 }) as PublicClient
-  const walletClient = account ? createWalletClient({ chain, transport, account }) : undefined
-  const served = await explained('eth_chainId', () => publicClient.getChainId())
+  const endpoints = openEndpoints(rpcUrlsOf(network), { ...options, chainId: network.chainId, contracts: Object.values(network.contracts) })
+  const publicClient = createPublicClient({ chain, transport: endpoints.transport, pollingInterval: POLL_MS, cacheTime: 0 }) as PublicClient
+  const served = await explained('eth_chainId', () => publicClient.getChainId()).catch((error: Error) => {
+    const states = endpoints.states()
+    if (!states.every(({ lastTrouble }) => lastTrouble?.startsWith('other-chain'))) throw error
+    throw new WrongChainError(
+      `No endpoint serves this network: ${states.map(({ endpoint, lastTrouble }) => `${endpoint} (${lastTrouble})`).join(', ')}.\nCorrect rpcUrl in the network's file (network.json), or give --rpc.`,
+    )
+  })
   if (served !== network.chainId)
     throw new WrongChainError(
-      `${network.rpcUrl} serves chain ${served}; this network is on chain ${network.chainId}.\nCorrect rpcUrl in the network's file (network.json), or start its chain.`,
+      `${hostOf(network.rpcUrl)} serves chain ${served}; this network is on chain ${network.chainId}.\nCorrect rpcUrl in the network's file (network.json), or start its chain.`,
     )
+  const outbox =
+    account && openOutbox(postOf(publicClient, endpoints, account, network.chainId), options.journal ?? memoryJournal(), options)
   let queue: Promise<unknown> = Promise.resolve()
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const turn = queue.then(work)
+    queue = turn.catch(() => undefined)
+    return turn
+  }
 
   const sendNow = async (contract: ContractName, functionName: string, args: readonly unknown[]): Promise<TransactionReceipt> => {
-    if (!walletClient || !account) throw new TypeError(`${functionName}: this connection has no key, so it cannot send`)
-    const call = { address: network.contracts[contract], abi: fullAbi(contract), functionName, args, account } as const
+    if (!outbox || !account) throw new TypeError(`${functionName}: this connection has no key, so it cannot send`)
+    const call = { address: network.contracts[contract], abi: fullAbi(contract), functionName, args } as const
     return explained(functionName, async () => {
-      const gas = await publicClient.estimateContractGas(call as never)
-      // a third more than estimated: the state may move between the estimate and the block
-      const hash: Hash = await walletClient.writeContract({ ...call, chain, gas: (gas * 4n) / 3n } as never)
-      const receipt = await publicClient.waitForTransactionReceipt({ hash, timeout: RECEIPT_TIMEOUT_MS, pollingInterval: POLL_MS })
-      if (receipt.status !== 'success') {
-        await publicClient.simulateContract({ ...call, blockNumber: receipt.blockNumber } as never)
-        throw new RevertError(functionName, 'unknown', [])
-      }
-      return receipt
+      const receipt = await outbox.send(call.address, encodeFunctionData(call), functionName).catch((error) => {
+        throw error instanceof BaseError ? getContractError(error, { ...call, sender: account.address }) : error
+      })
+      endpoints.reached(receipt.blockNumber)
+      if (receipt.status === 'success') return receipt
+      await publicClient.simulateContract({ ...call, account, blockNumber: receipt.blockNumber } as never)
+      throw new RevertError(functionName, 'unknown', [])
     })
   }
 
@@ -135,15 +138,49 @@ export async function connect(network: Network, account?: LocalAccount): Promise
     network,
     account,
     chain: publicClient,
+    endpoints: endpoints.states,
     read: (contract, functionName, args = []) =>
       explained(functionName, () =>
         publicClient.readContract({ address: network.contracts[contract], abi: fullAbi(contract), functionName, args } as never),
       ),
-    send: (contract, functionName, args = []) => {
-      const sent = queue.then(() => sendNow(contract, functionName, args))
-      queue = sent.catch(() => undefined)
-      return sent
+    send: (contract, functionName, args = []) => inTurn(() => sendNow(contract, functionName, args)),
+    resume: () => inTurn(async () => (outbox ? explained('resume', outbox.resume) : 'none')),
+  }
+}
+
+/** What an outbox asks of the chain, over these endpoints. */
+function postOf(chain: PublicClient, endpoints: Endpoints, account: LocalAccount, chainId: number): Post {
+  const receiptOf = async (hash: Hex, everywhere: boolean): Promise<TransactionReceipt | undefined> => {
+    const request = { method: 'eth_getTransactionReceipt', params: [hash] }
+    const found = everywhere
+      ? (await endpoints.each(request)).find((one) => one !== null)
+      : ((await chain.request(request as never)) as unknown)
+    return found ? formatTransactionReceipt(found as never) : undefined
+  }
+  return {
+    account,
+    chainId,
+    broadcast: async (raw) => void (await chain.request({ method: 'eth_sendRawTransaction', params: [raw] })),
+    receiptOf: async (hashes, everywhere) => {
+      for (const receipt of await Promise.all(hashes.map((hash) => receiptOf(hash, everywhere)))) if (receipt) return receipt
+      return undefined
     },
+    nonces: async () => {
+      const { address } = account
+      const [mined, next] = await Promise.all([
+        chain.getTransactionCount({ address, blockTag: 'latest' }),
+        chain.getTransactionCount({ address, blockTag: 'pending' }),
+      ])
+      return { mined, next }
+    },
+    fees: async () => {
+      const block = await chain.getBlock()
+      if (block.baseFeePerGas === null) return { most: await chain.getGasPrice() }
+      const tip = await chain.estimateMaxPriorityFeePerGas()
+      // room for six full blocks in a row, each of which raises the base fee by an eighth
+      return { most: block.baseFeePerGas * 2n + tip, tip }
+    },
+    estimate: (to, data) => chain.estimateGas({ account, to, data }),
   }
 }
 
@@ -161,9 +198,9 @@ export async function explained<T>(what: string, call: () => Promise<T>): Promis
         reverted.data?.args ?? [],
         error,
       )
-    if (error.walk((e) => e instanceof HttpRequestError || e instanceof TimeoutError))
+    if (error.walk((e) => e instanceof NoAnswerError || e instanceof HttpRequestError || e instanceof TimeoutError))
       throw new RpcDownError(
-        `${what}: the chain does not answer (${error.shortMessage}).\nIs it running? The node tries again by itself; a client can be started again.`,
+        `${what}: the chain does not answer (${(error.walk((e) => e instanceof NoAnswerError) as BaseError | null)?.shortMessage ?? error.shortMessage}).\nIs it running? The node tries again by itself; a client can be started again.`,
         { cause: error },
       )
     throw error
