@@ -111,34 +111,41 @@ test('one task, through everything', async (t) => {
     for (const name of ['one', 'two', 'three']) house.freeze(name) // until the next test has opened its dispute
   })
 
-  await step('a challenger that stalls loses its bond: half to the solver, half burnt; the slice is accepted', async () => {
+  await step('two challengers that stall at once lose their bonds: half to the solver, half burnt; the slice is accepted', async () => {
     const { claimId } = (await claimed(run, 3)).args
-    const home = join(house.dir, 'challenger')
-    await house.embedded.fund(home)
-    const staller = await connect(house.embedded.network, loadKey(join(home, 'key.json'), house.embedded.password).account)
-    const bondWei = await challengeBondWei(staller)
-    await deposit(staller, bondWei)
-    const { root } = await getClaim(staller, claimId as bigint)
+    const { root } = await getClaim(house.bitloom, claimId as bigint)
     const book = await until("the claim's leaves", () => findBook(submitter.node.services, claimId as bigint, root, [peerOf('alpha')]))
     const tree = claimTree(book.leaves.map((l) => ({ stateRoot: fromHex(l.stateRoot), probeCommit: fromHex(l.probeCommit) })))
     const opening = (j: number) => ({ ...book.leaves[j]!, proof: proofOf(tree, j).map(toHex) })
-    const { gameId } = await challenge(staller, claimId as bigint, 2, opening(1), opening(2))
+    const stallers = []
+    for (const segment of [2, 1]) {
+      const home = join(house.dir, `challenger-${segment}`)
+      await house.embedded.fund(home)
+      const staller = await connect(house.embedded.network, loadKey(join(home, 'key.json'), house.embedded.password).account)
+      const bondWei = await challengeBondWei(staller)
+      await deposit(staller, bondWei)
+      const { gameId } = await challenge(staller, claimId as bigint, segment, opening(segment - 1), opening(segment))
+      stallers.push({ staller, bondWei, gameId })
+    }
     for (const name of ['one', 'two', 'three']) house.wake(name)
-    await house.event('Revealed', (a) => a.gameId === gameId) // the solver's answer: now it is the challenger's clock
+    // the solver's answers, both within one clock: now it is the challengers' turn
+    for (const { gameId } of stallers) await house.event('Revealed', (a) => a.gameId === gameId)
     const verifiers = await drawn(claimId)
     for (const name of verifiers) await house.event('Revealed', isBy(claimId, name))
     await house.pass(WINDOWS.clockSeconds + 1)
-    const decided = await house.event('Decided', (a) => a.gameId === gameId)
-    assert.equal(decided.args.convicted, false)
-    const slashes = house.events.filter((e) => e.name === 'Slashed' && String(e.args.who) === staller.account!.address)
-    assert.deepEqual(
-      slashes.map((e) => [house.nameOf(e.args.to), e.args.amountWei]),
-      [
-        ['alpha', bondWei / 2n],
-        ['0x0000000000000000000000000000000000000000', bondWei / 2n],
-      ],
-    )
-    assert.equal(await freeOf(staller, staller.account!.address), 0n)
+    for (const { staller, bondWei, gameId } of stallers) {
+      const decided = await house.event('Decided', (a) => a.gameId === gameId)
+      assert.equal(decided.args.convicted, false)
+      const slashes = house.events.filter((e) => e.name === 'Slashed' && String(e.args.who) === staller.account!.address)
+      assert.deepEqual(
+        slashes.map((e) => [house.nameOf(e.args.to), e.args.amountWei]),
+        [
+          ['alpha', bondWei / 2n],
+          ['0x0000000000000000000000000000000000000000', bondWei / 2n],
+        ],
+      )
+      assert.equal(await freeOf(staller, staller.account!.address), 0n)
+    }
     await settled(run, 3)
   })
 

@@ -132,6 +132,7 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
 
   let running = true
   let working = false
+  let ended = 0
   let tickedAt = performance.now()
   let place: Place = store.get<Place>('node', 'place') ?? { next: BigInt(bitloom.network.fromBlock) }
   const metrics =
@@ -153,8 +154,8 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
   /** Acts on what is new: a block, or work that was just finished. Between the two nothing can have changed. */
   const tick = async (): Promise<void> => {
     const { events, place: here, rewoundTo } = await readOn(bitloom, place)
-    const finished = working && !roles.some((role) => role.working())
-    if (here.next === place.next && !finished && rewoundTo === undefined) return
+    const done = roles.reduce((n, role) => n + role.ended(), 0)
+    if (here.next === place.next && done === ended && rewoundTo === undefined) return
     if (rewoundTo !== undefined) log('reorganised', { fromBlock: rewoundTo, until: here.next - 1n })
     // blocks without events of ours need not be remembered: reading them again is cheap, a write to disk at every block is not
     if (events.length > 0 || rewoundTo !== undefined || here.next - saved > BLOCKS_UNSAVED) {
@@ -175,6 +176,7 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
     for (const role of roles) await role.tick(now)
     await tidyUp(now)
     working = roles.some((role) => role.working())
+    ended = done
   }
   const loop = (async () => {
     let backoff = options.tickMs ?? TICK_MS

@@ -4,6 +4,7 @@ import type { Claim, Task } from '@bitloom/sdk'
 import type { Hex } from 'viem'
 import { type Bundle, rootsRoot } from './bundle.ts'
 import type { Book } from './exchange.ts'
+import { REPLAYS, type ReplayNote } from './roles/replays.ts'
 import type { Services } from './services.ts'
 
 /** A task that is done or cancelled keeps its contents and last state this long, for whoever fetches the model late. */
@@ -76,6 +77,7 @@ export function openTidier({ store, blobs, checkpoints }: Kept, chain: Chain): T
     const segments = store.list<{ stateRoot: Hex }>('segments')
     // a solver drops its own slices when they settle; what it has besides is needed until the task is over
     for (const { key, value } of segments) (over.has(taskOf(key)) ? unneeded : needed).add(value.stateRoot)
+    for (const { value } of store.list<ReplayNote>(REPLAYS)) needed.add(value.stateRoot)
     store.transaction(() => {
       for (const id of closed) for (const table of CLAIM_TABLES) store.delete(table, id)
       for (const id of over) for (const table of TASK_TABLES) store.delete(table, id)

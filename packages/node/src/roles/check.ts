@@ -1,19 +1,8 @@
 // Carries out what verifier.ts decides: re-runs segments, seals, reveals, challenges, and walks a lie down to its scalar.
 // A whistleblower is the same without a seat: it checks one segment of every claim unasked, and challenges what differs.
 
-import {
-  challengerMove,
-  claimTree,
-  differs,
-  type Knowledge,
-  nextProbe,
-  type Parts,
-  PROBE_START,
-  probeCommit,
-  replay,
-  stateRoot,
-} from '@bitloom/dispute'
-import { type Data, fromHex, proofOf, sameBytes, sha256, tensorRoot, toBytes, toHex } from '@bitloom/graph'
+import { challengerMove, claimTree, differs, probeCommit, stateRoot } from '@bitloom/dispute'
+import { type Data, fromHex, proofOf, sameBytes, sha256, toHex } from '@bitloom/graph'
 import {
   type Claim,
   challenge,
@@ -42,9 +31,11 @@ import { type Court, play, viewOf } from '../court.ts'
 import { type Book, findBook, findBundle, findState, type Leaf, leafMoment } from '../exchange.ts'
 import type { Services } from '../services.ts'
 import { fastStateRoot } from '../training/roots.ts'
+import { runSegment } from '../training/segment.ts'
 import { engineStepper, type Stepper } from '../training/stepper.ts'
 import { apart } from './apart.ts'
 import { auditView } from './read.ts'
+import { openReplays } from './replays.ts'
 import type { Role } from './solve.ts'
 import { type VerifierAction, verifierActions } from './verifier.ts'
 import type { AuditView } from './views.ts'
@@ -65,7 +56,6 @@ type Loaded = { readonly spec: Spec; readonly contents: Contents; readonly stepp
 /** Attempts to reach a solver before its data count as withheld. */
 const ATTEMPTS = 20
 const NO_DIGEST = `0x${'00'.repeat(32)}` as Hex
-const BURST_MS = 20
 const newSalt = (): Hex => toHex(crypto.getRandomValues(new Uint8Array(32)))
 
 export function openChecker(services: Services, court: Court, options: CheckerOptions): Role {
@@ -77,7 +67,8 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
   /** Bundles whose contents are not the task's, whoever answered with them. */
   const wrong = new Set<string>()
   let work: Promise<void> | undefined
-  let stopping = false
+  let ended = 0
+  const stopping = new AbortController()
 
   const peersOf = (claim: Claim): string[] => {
     const contact = parseContact(options.contactOf(claim.solver) ?? '')
@@ -110,29 +101,12 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
   const startOf = (claim: Claim, book: Book, segment: number): Hex =>
     segment === 0 ? claim.startState : book.leaves[segment - 1]!.stateRoot
 
-  /** Runs a segment from its claimed start; the end it comes to, and every moment's parts where asked for. */
-  const rerun = async (
-    l: Loaded,
-    start: readonly Data[],
-    record?: Parts[],
-  ): Promise<{ stateRoot: Uint8Array; chain: Uint8Array } | undefined> => {
+  /** Runs a segment from its claimed start to the end it comes to; undefined where the node is being stopped. */
+  const rerun = async (l: Loaded, start: readonly Data[]): Promise<{ stateRoot: Uint8Array; chain: Uint8Array } | undefined> => {
     const { stepper, spec } = l
     stepper.load(start)
-    let chain = PROBE_START
-    let burst = performance.now()
-    const here = (): Parts => ({ stateRoot: fastStateRoot(stepper.state()), chain })
-    if (record) record.push(meter.measure('dispute', here))
-    for (let step = 0; step < spec.stepsPerCheckpoint; step++) {
-      if (stopping) return undefined
-      meter.measure(record ? 'dispute' : 'audit', stepper.step, 1)
-      chain = meter.measure('hash', () => nextProbe(chain, tensorRoot(toBytes(stepper.probe()))))
-      if (record) record.push(meter.measure('dispute', here))
-      if (performance.now() - burst > BURST_MS) {
-        await new Promise((resolve) => setImmediate(resolve))
-        burst = performance.now()
-      }
-    }
-    return { stateRoot: meter.measure('hash', () => fastStateRoot(stepper.state())), chain }
+    const chain = await runSegment(stepper, spec.stepsPerCheckpoint, { meter, kind: 'audit', signal: stopping.signal })
+    return chain && { stateRoot: meter.measure('hash', () => fastStateRoot(stepper.state())), chain }
   }
 
   /**
@@ -201,7 +175,7 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
       const tries = (attempts.get(String(claimId)) ?? 0) + 1
       attempts.set(String(claimId), tries)
       await new Promise((resolve) => setTimeout(resolve, 250))
-      if (tries < ATTEMPTS || stopping || !view) return
+      if (tries < ATTEMPTS || stopping.signal.aborted || !view) return
       finding = { verdict: 'unavailable', digest: NO_DIGEST, salt: newSalt() }
     }
     // what was sealed meanwhile for want of time stays: another salt would not open its seal
@@ -223,36 +197,33 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
     await challenge(bitloom, claimId, segment, opening(Math.max(0, segment - 1)), opening(segment))
   }
 
-  const knowledgeFor = new Map<string, Knowledge>()
-  const press = async (claimId: bigint, gameId: bigint): Promise<void> => {
+  const replays = openReplays(services)
+  const segmentName = (claimId: bigint, segment: number): string => `${watched} ${claimId} ${segment}`
+  /** The next move of a game of ours, if what it takes is known by now; else it is computed beside the loop. */
+  const press = async (claim: Claim, gameId: bigint): Promise<void> => {
+    const { claimId } = claim
     const quarrel = (await court.gamesAbout(claimId)).find((q) => q.gameId === gameId)
     if (!quarrel || quarrel.closed || quarrel.game.toMove !== 'challenger') return
-    const key = `${claimId}/${quarrel.segment}`
-    let knowledge = knowledgeFor.get(key)
-    if (!knowledge) {
-      const claim = await getClaim(bitloom, claimId)
-      const l = await load(claim)
-      const book = store.get<Book>('books', String(claimId))
-      const start = l && book && (await findState(services, l.contents.graph, startOf(claim, book, quarrel.segment), peersOf(claim)))
-      if (!l || !start) throw new Error(`claim ${claimId}: what the dispute is about is gone from disk`)
-      const parts: Parts[] = []
-      await rerun(l, start, parts)
-      knowledge = replay({
-        graph: l.contents.graph,
-        slots: [...start, ...l.contents.data],
-        steps: l.spec.stepsPerCheckpoint,
-        evaluate: backend.evaluate,
-        parts,
-      })
-      if (!differs(knowledge, l.spec.stepsPerCheckpoint, leafMoment(book!.leaves[quarrel.segment]!))) {
-        log('no-case', { claimId, gameId })
-        return
-      }
-      knowledgeFor.set(key, knowledge)
-    }
-    const known = knowledge
-    const move = meter.measure('dispute', () => challengerMove(quarrel.game, court.revealsIn(gameId), known))
-    if (move) await play(bitloom, gameId, move)
+    const leaf = store.get<Book>('books', String(claimId))?.leaves[quarrel.segment]
+    const { stepsPerCheckpoint: steps } = await getSpec(bitloom, claim.taskId)
+    const answer = replays.ask({
+      segment: segmentName(claimId, quarrel.segment),
+      game: String(gameId),
+      by: viewOf(quarrel).deadline,
+      load: async () => {
+        const l = await load(claim)
+        const book = store.get<Book>('books', String(claimId))
+        const start = l && book && (await findState(services, l.contents.graph, startOf(claim, book, quarrel.segment), peersOf(claim)))
+        if (!l || !start) throw new Error(`claim ${claimId}: what the dispute is about is gone from disk`)
+        return { graph: l.contents.graph, start, data: l.contents.data, steps }
+      },
+      answer: (known) => ({
+        case: leaf !== undefined && differs(known, steps, leafMoment(leaf)),
+        move: challengerMove(quarrel.game, court.revealsIn(gameId), known),
+      }),
+    })
+    if (answer && !answer.case) log('no-case', { claimId, gameId })
+    else if (answer?.move) await play(bitloom, gameId, answer.move)
   }
 
   /** Long work runs beside the loop, one piece at a time. */
@@ -261,6 +232,7 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
       .catch((error) => log('check-failed', { error: String(error) }))
       .finally(() => {
         work = undefined
+        ended++
       })
   }
 
@@ -287,7 +259,7 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
       case 'challenge':
         return openDispute(claimId)
       case 'press':
-        return press(claimId, action.gameId)
+        return press(claim, action.gameId)
       case 'timeout':
         await play(bitloom, action.gameId, { kind: 'timeout' })
         return
@@ -341,7 +313,7 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
               if (!q.closed && q.challenger.toLowerCase() === me.toLowerCase()) await withdrawMoot(bitloom, q.gameId)
             store.delete(watched, key)
             attempts.delete(key)
-            for (const game of knowledgeFor.keys()) if (game.startsWith(`${key}/`)) knowledgeFor.delete(game)
+            replays.forget((segment) => segment.startsWith(`${watched} ${key} `))
             return
           }
           const view = await auditView(bitloom, claimId)
@@ -378,10 +350,11 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
       // graph, data and program of a task stay in memory while a claim of it is being looked at; one task is kept for its next claim
       if (!work) for (const taskId of loaded.keys()) if (!looked.has(taskId) && loaded.size > 1) loaded.delete(taskId)
     },
-    working: () => work !== undefined,
+    working: () => work !== undefined || replays.working(),
+    ended: () => ended + replays.ended(),
     idle: async () => {
-      stopping = true
-      await work
+      stopping.abort()
+      await Promise.all([work, replays.idle()])
     },
   }
 }

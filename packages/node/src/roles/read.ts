@@ -1,6 +1,6 @@
 // From the sdk's records to the roles' views.
 
-import { type Audit, type Bitloom, getAudit, type Task } from '@bitloom/sdk'
+import { type Audit, type Bitloom, explained, getAudit, type Task } from '@bitloom/sdk'
 import type { AuditView, Stage, TaskView } from './views.ts'
 
 export const taskView = (task: Task, slices: number): TaskView => ({
@@ -26,7 +26,10 @@ const REVEALED = new Set(['same', 'different', 'unavailable', 'stamped', 'idle']
 
 /** A claim's audit as it stands now. */
 export async function auditView(bitloom: Bitloom, claimId: bigint): Promise<AuditView> {
-  const [audit, block] = await Promise.all([getAudit(bitloom, claimId), bitloom.chain.getBlockNumber({ cacheTime: 0 })])
+  const [audit, block] = await Promise.all([
+    getAudit(bitloom, claimId),
+    explained('eth_blockNumber', () => bitloom.chain.getBlockNumber({ cacheTime: 0 })),
+  ])
   const who = (wanted: ReadonlySet<string>) => [...new Set(audit.assignments.filter((a) => wanted.has(a.verdict)).map((a) => a.verifier))]
   return {
     claimId,

@@ -1,17 +1,7 @@
 // Carries out what solver.ts decides: fetches, trains, claims, discloses, defends. Everything that matters is on disk before it is acted upon.
 
-import {
-  alter,
-  cheat as cheatKnowledge,
-  claimTree,
-  elementOf,
-  type Knowledge,
-  type Lie,
-  probeCommit,
-  replay,
-  solverMove,
-} from '@bitloom/dispute'
-import { type Data, fromHex, proofOf, rootOf, sha256, sizeOf, toBytes, toHex } from '@bitloom/graph'
+import { claimTree, elementOf, type Lie, probeCommit, solverMove } from '@bitloom/dispute'
+import { fromHex, proofOf, rootOf, sha256, sizeOf, toBytes, toHex } from '@bitloom/graph'
 import {
   type ChainEvent,
   claimSlice,
@@ -40,7 +30,9 @@ import { openLane } from '../training/lane.ts'
 import { runSegment } from '../training/segment.ts'
 import { engineStepper, type Stepper } from '../training/stepper.ts'
 import { apart } from './apart.ts'
+import { lyingStepper } from './lie.ts'
 import { auditView, taskView } from './read.ts'
+import { openReplays } from './replays.ts'
 import { type SolverAction, solverActions } from './solver.ts'
 
 /** Cheats in slice `slice` (counted from its first own one): for demonstrations and tests. */
@@ -83,6 +75,8 @@ export type Role = {
   readonly tick: (nowSeconds: number) => Promise<void>
   /** Whether something is being computed beside the loop. */
   readonly working: () => boolean
+  /** Pieces of such work that have ended so far: when this has grown there may be something to do, though no block has come. */
+  readonly ended: () => number
   /** Settles when nothing is being computed. */
   readonly idle: () => Promise<void>
 }
@@ -92,6 +86,7 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
   const loaded = new Map<string, Loaded>()
   const stopping = new AbortController()
   let work: Promise<void> | undefined
+  let ended = 0
 
   const noteOf = (taskId: bigint): TaskNote | undefined => store.get<TaskNote>('tasks', String(taskId))
   const segmentKey = (taskId: bigint, segment: number): string => `${taskId}/${String(segment).padStart(9, '0')}`
@@ -206,28 +201,6 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
     return note
   }
 
-  /** A stepper that tells the lie at its step. */
-  const lying = (l: Loaded, { lie }: LieNote): Stepper => {
-    const { graph, data } = l.contents
-    const step = alter(graph, backend.evaluate, lie)
-    let at = 0
-    let probe: Data = new Int32Array(0)
-    return {
-      ...l.stepper,
-      step: () => {
-        if (at++ === lie.step) {
-          const result = step(lie.step, [...l.stepper.state().map((t) => t.slice()), ...data])
-          l.stepper.load(result.next)
-          probe = result.probe
-        } else {
-          l.stepper.step()
-          probe = l.stepper.probe()
-        }
-      },
-      probe: () => probe,
-    }
-  }
-
   const train = async (taskId: bigint, slice: number): Promise<void> => {
     const l = await load(taskId)
     const { checkpointsPerSlice, stepsPerCheckpoint } = l.spec
@@ -244,14 +217,18 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
         }
         l.at = -1
         const lie = lieIn(taskId, segment, l)
-        const digest = await runSegment(lie ? lying(l, lie) : l.stepper, stepsPerCheckpoint, {
-          meter,
-          kind: 'train',
-          signal: stopping.signal,
-          onStep: (step) => {
-            if (step % PROGRESS_STEPS === 0) noteProgress(taskId, segment * stepsPerCheckpoint + step, l)
+        const digest = await runSegment(
+          lie ? lyingStepper(l.stepper, l.contents.data, backend.evaluate, lie.lie) : l.stepper,
+          stepsPerCheckpoint,
+          {
+            meter,
+            kind: 'train',
+            signal: stopping.signal,
+            onStep: (step) => {
+              if (step % PROGRESS_STEPS === 0) noteProgress(taskId, segment * stepsPerCheckpoint + step, l)
+            },
           },
-        })
+        )
         if (!digest) return
         await saving.begin(async () => {
           const stateRoot = await checkpoints.save(l.stepper.state())
@@ -308,30 +285,29 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
     )
   }
 
-  const knowledgeFor = new Map<string, Knowledge>()
+  const replays = openReplays(services)
+  const segmentName = (taskId: bigint, segment: number): string => `solver ${taskId} ${segment}`
+  /** Answers a game, if what it takes is known by now; else it is computed beside the loop, for all games at once and the most urgent first. */
   const defend = async (task: Task, gameId: bigint): Promise<void> => {
     const quarrel = (await court.gamesAbout(task.openClaim)).find((q) => q.gameId === gameId)
     if (!quarrel || quarrel.closed || quarrel.game.toMove !== 'solver') return
-    const l = await load(task.taskId)
-    const segment = task.accepted * l.spec.checkpointsPerSlice + quarrel.segment
-    const key = `${task.taskId}/${segment}`
-    let knowledge = knowledgeFor.get(key)
-    if (!knowledge) {
-      const state = await checkpoints.load(l.contents.graph, startOf(task.taskId, segment, l.spec))
-      if (!state)
-        throw new Error(`task ${task.taskId}: the checkpoint before segment ${segment} is gone, so its dispute cannot be answered`)
-      const run = {
-        graph: l.contents.graph,
-        slots: [...state, ...l.contents.data],
-        steps: l.spec.stepsPerCheckpoint,
-        evaluate: backend.evaluate,
-      }
-      const lie = store.get<LieNote>('lies', String(task.taskId))
-      knowledge = lie?.segment === segment ? cheatKnowledge(run, lie.lie) : replay(run)
-      knowledgeFor.set(key, knowledge)
-    }
-    const known = knowledge
-    const move = meter.measure('dispute', () => solverMove(quarrel.game, known))
+    const { checkpointsPerSlice } = await getSpec(bitloom, task.taskId)
+    const segment = task.accepted * checkpointsPerSlice + quarrel.segment
+    const move = replays.ask({
+      segment: segmentName(task.taskId, segment),
+      game: String(gameId),
+      by: viewOf(quarrel).deadline,
+      load: async () => {
+        const { contents, spec } = await load(task.taskId)
+        const start = await checkpoints.load(contents.graph, startOf(task.taskId, segment, spec))
+        if (!start)
+          throw new Error(`task ${task.taskId}: the checkpoint before segment ${segment} is gone, so its dispute cannot be answered`)
+        const told = store.get<LieNote>('lies', String(task.taskId))
+        const run = { graph: contents.graph, start, data: contents.data, steps: spec.stepsPerCheckpoint }
+        return told?.segment === segment ? { ...run, lie: told.lie } : run
+      },
+      answer: (known) => solverMove(quarrel.game, known),
+    })
     if (move) await play(bitloom, gameId, move)
   }
 
@@ -345,7 +321,10 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
             task.taskId,
             fetchTask(task)
               .catch((error) => log('fetch-failed', { taskId: task.taskId, error: String(error) }))
-              .finally(() => fetching.delete(task.taskId)),
+              .finally(() => {
+                fetching.delete(task.taskId)
+                ended++
+              }),
           )
         return
       case 'confirm':
@@ -378,11 +357,13 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
           .catch((error) => log('training-failed', { taskId: task.taskId, error: String(error) }))
           .finally(() => {
             work = undefined
+            ended++
           })
         return
       case 'drop':
         store.delete('active', String(task.taskId))
         loaded.delete(String(task.taskId))
+        replays.forget((segment) => segment.startsWith(`solver ${task.taskId} `))
         log('task-dropped', { taskId: task.taskId, status: task.status })
     }
   }
@@ -432,6 +413,7 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
       for (const { key } of store.list('settled')) {
         const [taskId, slice] = key.split('/')
         forget(BigInt(taskId!), Number(slice), await getSpec(bitloom, BigInt(taskId!)))
+        replays.forget((segment) => segment.startsWith(`solver ${taskId} `))
         store.delete('settled', key)
       }
       for (const { key } of store.list('active')) {
@@ -472,10 +454,11 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
         })
       }
     },
-    working: () => work !== undefined,
+    working: () => work !== undefined || replays.working(),
+    ended: () => ended + replays.ended(),
     idle: async () => {
       stopping.abort()
-      await Promise.all([work, ...fetching.values()])
+      await Promise.all([work, replays.idle(), ...fetching.values()])
     },
   }
 }

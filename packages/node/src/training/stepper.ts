@@ -15,6 +15,8 @@ export type Stepper = {
   readonly probe: () => Data
   /** Writes one 32-bit word of a state slot: only for a cheat. */
   readonly poke: (slot: number, element: number, word: number) => void
+  /** Lets go of its memory; it cannot step again. */
+  readonly close: () => void
 }
 
 /** A stepper on a backend. */
@@ -38,6 +40,7 @@ export function engineStepper(backend: Backend, graph: Graph): Stepper {
       new DataView(bytes.buffer).setUint32(4 * element, word, true)
       program.write(slot, bytes)
     },
+    close: () => program.close(),
   }
 }
 
@@ -63,5 +66,6 @@ export const interpretingStepper = (graph: Graph): Stepper => {
       const tensor = state[slot]!
       new DataView(tensor.buffer, tensor.byteOffset).setUint32(4 * element, word, true)
     },
+    close: () => undefined,
   }
 }
