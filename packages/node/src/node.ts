@@ -21,6 +21,7 @@ import { countingLog } from './log.ts'
 import { startMarketOffers } from './network/marketoffers.ts'
 import type { Offers } from './network/offers.ts'
 import { openChecker } from './roles/check.ts'
+import { openKeeper } from './roles/keeper.ts'
 import { type CheatPlan, openSolver, type Role } from './roles/solve.ts'
 import { contactLine, openServices, type ServiceOptions, type Services } from './services.ts'
 import { proveBackend } from './throughput.ts'
@@ -91,6 +92,7 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
     roles.push(openChecker(services, court, { memoryBytes: options.memoryBytes, unasked: false, contactOf }))
   if (options.roles.includes('whistleblower'))
     roles.push(openChecker(services, court, { memoryBytes: options.memoryBytes, unasked: true, contactOf }))
+  if (options.roles.includes('verifier') || options.roles.includes('whistleblower')) roles.push(openKeeper(services, court))
 
   const listeners: ((events: readonly ChainEvent[]) => void | Promise<void>)[] = []
   let offeredUntil = 0

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { expr, input, makeGraph, tensorRoot } from '@bitloom/graph'
-import { LOCAL_SECONDS_PER_MOVE, solverHazard, solverMoves } from './hazard.ts'
+import { LOCAL_SECONDS_PER_MOVE, solverHazard, solverMoves, verifierHazard } from './hazard.ts'
 import { LOCAL_WINDOWS, makeSpec, termsFor } from './spec.ts'
 
 const [w, x] = [input(0, 'f32', [64, 64]), input(1, 'f32', [64, 64])]
@@ -42,4 +42,17 @@ test('a clock that runs out whatever the solver does, windows too short to be se
     /8 moves of 24 seconds/,
     'a chain with blocks of 12 seconds',
   )
+})
+
+test('a clock in which two segments cannot be run again, and a time to seal in which the drawn ones cannot be checked, are named', () => {
+  const slow = { ...spec, operationsPerStep: 10n ** 9n, sliceSeconds: 10_000 }
+  const hazard = (clockSeconds: number) =>
+    solverHazard({ ...slow, clockSeconds }, termsFor(slow, { weiPerTeraop: 10n ** 18n }), graph, footing)
+  assert.match(hazard(111)!, /clockSeconds is 111; running 2 segments again takes 80, and their disputes up to 8 moves of 4 seconds/)
+  assert.equal(hazard(112), undefined)
+  const checks = (sealSeconds: number, segments: number) => verifierHazard({ ...slow, sealSeconds }, segments, footing, 10)
+  assert.match(checks(97, 2)!, /sealSeconds is 97; fetching, running 2 segments \(80 seconds\) and sealing take 98/)
+  assert.equal(checks(98, 2), undefined)
+  assert.equal(checks(58, 1), undefined)
+  assert.match(verifierHazard({ ...slow, revealSeconds: 7 }, 1, footing)!, /revealSeconds is 7; a reveal takes up to 8/)
 })

@@ -14,6 +14,19 @@ export type Footing = {
 /** For a development chain with a block a second or a block a transaction. */
 export const LOCAL_SECONDS_PER_MOVE = 4
 
+/** Disputes about different segments that a solver prepares at a time without losing a clock: each costs its challenger a bond. */
+export const GAMES_AT_ONCE = 2
+
+/** Whole seconds that running `segments` segments takes at `operationsPerSecond`. */
+export const runSeconds = (
+  spec: Pick<Spec, 'operationsPerStep' | 'stepsPerCheckpoint'>,
+  segments: number,
+  { operationsPerSecond }: Pick<Footing, 'operationsPerSecond'>,
+): number => {
+  const operations = spec.operationsPerStep * BigInt(spec.stepsPerCheckpoint) * BigInt(segments)
+  return Number(operations / operationsPerSecond)
+}
+
 /** Moves that a solver makes at most in a dispute: one a round, from the segment's steps down to one scalar. */
 export const solverMoves = (spec: Pick<Spec, 'stepsPerCheckpoint'>, graph: Graph): number =>
   bisectRounds(spec.stepsPerCheckpoint) + costOf(graph).disputeRounds
@@ -33,7 +46,30 @@ export function solverHazard(spec: Spec, terms: Terms, graph: Graph, footing: Fo
   const slice = spec.operationsPerStep * BigInt(spec.stepsPerCheckpoint) * BigInt(spec.checkpointsPerSlice)
   if (BigInt(spec.sliceSeconds) * operationsPerSecond < slice)
     return `sliceSeconds is ${spec.sliceSeconds}; a slice of ${slice} operations takes ${slice / operationsPerSecond}`
+  const runs = runSeconds(spec, GAMES_AT_ONCE, footing)
+  if (spec.clockSeconds < moves * secondsPerMove + runs)
+    return `clockSeconds is ${spec.clockSeconds}; running ${GAMES_AT_ONCE} segments again takes ${runs}, and their disputes up to ${moves} moves of ${secondsPerMove} seconds`
   const mostWei = BOND_SLICES * terms.slicePriceWei
   if (terms.bondWei > mostWei) return `the bond is ${terms.bondWei} wei, more than ${BOND_SLICES} slices' price (${mostWei})`
+  return undefined
+}
+
+/**
+ * Why a verifier cannot check so many segments of a task within its windows, whatever it does; it says *unavailable* at once rather than work in vain.
+ * @param fetchSeconds for graph, data and states
+ * @returns the first reason, with the values; undefined where there is none
+ */
+export function verifierHazard(
+  spec: Pick<Spec, 'operationsPerStep' | 'stepsPerCheckpoint' | 'sealSeconds' | 'revealSeconds'>,
+  segments: number,
+  footing: Footing,
+  fetchSeconds = 0,
+): string | undefined {
+  const { secondsPerMove } = footing
+  const runs = runSeconds(spec, segments, footing)
+  const least = runs + fetchSeconds + 2 * secondsPerMove
+  if (spec.sealSeconds < least)
+    return `sealSeconds is ${spec.sealSeconds}; fetching, running ${segments} segments (${runs} seconds) and sealing take ${least}`
+  if (spec.revealSeconds < 2 * secondsPerMove) return `revealSeconds is ${spec.revealSeconds}; a reveal takes up to ${2 * secondsPerMove}`
   return undefined
 }

@@ -8,20 +8,15 @@ import {
   challenge,
   challengeBondWei,
   digestOf,
-  draw,
   freeOf,
   getClaim,
   getSpec,
-  lapse,
   RevertError,
-  redraw,
   reveal,
   type SealedVerdict,
   type Spec,
   seal,
   sealOf,
-  settleTask,
-  sweep,
   withdrawMoot,
 } from '@bitloom/sdk'
 import type { Hex } from 'viem'
@@ -263,20 +258,6 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
       case 'timeout':
         await play(bitloom, action.gameId, { kind: 'timeout' })
         return
-      case 'draw':
-        await draw(bitloom, claimId)
-        return
-      case 'redraw':
-        await redraw(bitloom, claimId)
-        return
-      case 'lapse':
-        await lapse(bitloom, claimId)
-        return
-      case 'sweep':
-        await sweep(bitloom, claimId)
-        return
-      case 'settle':
-        await settleTask(bitloom, claim.taskId)
     }
   }
 

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Address, Hex } from 'viem'
 import { choreOf, GRACE_SECONDS } from './chores.ts'
+import { patience, SPREAD_SECONDS } from './keeper.ts'
 import { solverActions } from './solver.ts'
 import { LAST_SECONDS, verifierActions } from './verifier.ts'
 import type { AuditView, GameView, TaskView } from './views.ts'
@@ -124,10 +125,21 @@ test('a verifier that sealed different challenges before the solver discloses, s
   assert.deepEqual(verifierActions(me, shut, [{ ...game, solver: other, challenger: me }], different, 10), [])
 })
 
-test('a verifier settles for a solver that went away, after a while', () => {
-  const passed = { ...audit, stage: 'passed' as const, sealed: [me], revealed: [me] }
-  assert.deepEqual(verifierActions(me, passed, [], { verdict: 'same' }, 500), [])
-  assert.deepEqual(verifierActions(me, passed, [], { verdict: 'same' }, 501 + GRACE_SECONDS), [{ do: 'settle', claimId: 7n }])
+test('who moves a late claim on waits a while of its own: the drawn before the others, nobody for ever, another node each time', () => {
+  const nodes = Array.from({ length: 200 }, (_, i) => `0x${String(i).padStart(40, '0')}` as Address)
+  const drawn = nodes.map((node) => patience(node, 7n, 500, true))
+  const others = nodes.map((node) => patience(node, 7n, 500, false))
+  const { drawn: soon, others: late } = SPREAD_SECONDS
+  assert.ok(drawn.every((s) => s >= GRACE_SECONDS && s < GRACE_SECONDS + soon))
+  assert.ok(others.every((s) => s >= GRACE_SECONDS + soon && s < GRACE_SECONDS + late))
+  assert.equal(patience(me, 7n, 500, false), patience(me, 7n, 500, false), 'the same after a restart')
+  // on a chain with a block a second the first mover is seen by all but the few that wait as long as it, to a second
+  const first = Math.min(...others)
+  const same = others.filter((s) => s < first + 1).length
+  assert.ok(same < nodes.length / 8, `${same} of ${nodes.length} would pay for one call`)
+  const firstAt = (deadline: number): Address =>
+    nodes.reduce((a, b) => (patience(b, 7n, deadline, false) < patience(a, 7n, deadline, false) ? b : a))
+  assert.ok(new Set([500, 501, 502, 503].map(firstAt)).size > 1, 'it is not always the same one that pays')
 })
 
 test('whoever waits for an audit moves it on: draws, redraws, lapses, sweeps and settles, each when it is due and not before', () => {
@@ -150,10 +162,7 @@ test('whoever waits for an audit moves it on: draws, redraws, lapses, sweeps and
   assert.equal(due({ stage: 'revealing' }, 501), undefined, 'the chain calls it challenging by then')
 })
 
-test('a verifier ends the audit of a solver that does not disclose, and a solver the audit of a verifier that does not reveal', () => {
-  const silent = { ...audit, stage: 'disclosing' as const, sealed: [me] }
-  assert.deepEqual(verifierActions(me, silent, [], { verdict: 'same' }, 500 + GRACE_SECONDS), [])
-  assert.deepEqual(verifierActions(me, silent, [], { verdict: 'same' }, 501 + GRACE_SECONDS), [{ do: 'lapse', claimId: 7n }])
+test('a solver ends the audit of a verifier that does not reveal', () => {
   const claimed = { ...task, claimId: 7n }
   assert.deepEqual(solverActions(me, claimed, { ...audit, stage: 'challenging' }, [], { contents: true, trained: 4 }, 501), [
     { do: 'sweep', claimId: 7n },

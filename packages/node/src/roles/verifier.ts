@@ -1,7 +1,6 @@
 // The verifier: audits the segments it was drawn for, seals, reveals, and walks a liar down. Pure; node.ts carries it out.
 
 import type { Address } from 'viem'
-import { type Chore, choreOf, GRACE_SECONDS } from './chores.ts'
 import { type AuditView, type GameView, sameAddress } from './views.ts'
 
 export type Verdict = 'same' | 'different' | 'unavailable'
@@ -12,7 +11,7 @@ export const VERDICT: Readonly<Record<Verdict, number>> = { same: 1, different: 
 export type VerifierMemory = { readonly verdict?: Verdict /** First segment that differs. */; readonly different?: number }
 
 export type VerifierAction =
-  | { readonly do: 'audit' | 'concede' | 'seal' | 'reveal' | 'challenge' | Chore; readonly claimId: bigint }
+  | { readonly do: 'audit' | 'concede' | 'seal' | 'reveal' | 'challenge'; readonly claimId: bigint }
   | { readonly do: 'press' | 'timeout'; readonly gameId: bigint }
 
 /**
@@ -49,7 +48,5 @@ export function verifierActions(
   const shut = audit.stage !== 'sealing' && audit.stage !== 'drawing' && includes(audit.sealed, me)
   if (memory.verdict === 'different' && shut && !games.some((g) => sameAddress(g.challenger, me)))
     actions.push({ do: 'challenge', claimId })
-  const chore = choreOf(audit, games, nowSeconds, GRACE_SECONDS)
-  if (chore !== undefined) actions.push({ do: chore, claimId })
   return actions
 }
