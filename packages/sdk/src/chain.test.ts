@@ -208,3 +208,33 @@ test('a chain that replaces blocks is read again from before them: what vanished
   assert.ok(!deposits.includes(BLT), 'the deposit that the chain has forgotten is told no more')
   assert.deepEqual(await readOn(bitloom, after.place).then(({ rewoundTo }) => rewoundTo), undefined)
 })
+
+test('a change that goes deeper than 64 blocks is noticed by older marks: everything after the newest that stands is read again, and that is said', async () => {
+  const amounts = (events: readonly { name: string; args: Readonly<Record<string, unknown>> }[]): unknown[] =>
+    events.filter((e) => e.name === 'Deposited').map((e) => e.args.amountWei ?? e.args.wei)
+  await mint(bitloom, deployer.address, 50n * BLT)
+  await rpc(chain.rpcUrl, 'anvil_mine', ['0x50'])
+  const snapshot = await rpc(chain.rpcUrl, 'evm_snapshot')
+  const fork = await bitloom.chain.getBlockNumber({ cacheTime: 0 })
+  let place: Place = (await readOn(bitloom, { next: BigInt(bitloom.network.fromBlock) })).place
+  await deposit(bitloom, 3n * BLT)
+  for (let i = 0; i < 12; i++) {
+    await rpc(chain.rpcUrl, 'anvil_mine', ['0x10'])
+    place = (await readOn(bitloom, place)).place
+  }
+  assert.ok(place.marks!.length <= 16, `${place.marks!.length} marks`)
+  assert.equal(await rpc(chain.rpcUrl, 'evm_revert', [snapshot]), true)
+  await rpc(chain.rpcUrl, 'anvil_setNextBlockTimestamp', [(await chainTime(bitloom)) + 1000])
+  await deposit(bitloom, 4n * BLT)
+  await rpc(chain.rpcUrl, 'anvil_mine', ['0x120'])
+  const after = await readOn(bitloom, place)
+  assert.equal(after.deep, true)
+  assert.ok(after.rewoundTo! <= fork + 1n, `from ${after.rewoundTo}, the change began after ${fork}`)
+  assert.deepEqual(amounts(after.events).slice(-1), [4n * BLT], 'what came instead')
+  assert.ok(!amounts(after.events).includes(3n * BLT), 'what the chain has forgotten')
+  assert.deepEqual(await readOn(bitloom, after.place).then(({ rewoundTo, deep }) => [rewoundTo, deep]), [undefined, undefined])
+  // a place as an older version kept it, without marks, goes back as far as that version did
+  const { marks: _, ...old } = place
+  const shallow = await readOn(bitloom, old)
+  assert.equal(shallow.rewoundTo, place.last!.block + 1n - REWIND_BLOCKS)
+})

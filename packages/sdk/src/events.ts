@@ -1,6 +1,6 @@
 // The chain's log as a stream: every event of the network's contracts, in order, from a cursor that the caller keeps.
 
-import { type Address, BlockNotFoundError, type Hash, parseEventLogs } from 'viem'
+import { type Address, BlockNotFoundError, type Hash, type Log, parseEventLogs } from 'viem'
 import { type Bitloom, type ContractName, explained, fullAbi } from './client.ts'
 
 export type ChainEvent = {
@@ -13,8 +13,9 @@ export type ChainEvent = {
 }
 
 const WATCHED = ['Stake', 'Market', 'Audit', 'Dispute'] as const satisfies readonly ContractName[]
-/** Blocks asked for at once: what public RPC servers allow. */
+/** Blocks asked for at once: what public RPC servers allow; halved as often as one of them allows less. */
 const SPAN = 2000n
+const TOO_MUCH = /range|too (many|large|big)|exceed|more than|limit/i
 
 /**
  * Events from block `from` on, up to `to` or the newest block.
@@ -29,9 +30,18 @@ export async function readEvents(
   const byAddress = new Map<string, ContractName>(WATCHED.map((c) => [bitloom.network.contracts[c].toLowerCase(), c]))
   const address = WATCHED.map((c) => bitloom.network.contracts[c]) as Address[]
   const events: ChainEvent[] = []
-  for (let at = from; at <= latest; at += SPAN) {
-    const until = at + SPAN - 1n < latest ? at + SPAN - 1n : latest
-    const logs = await explained('eth_getLogs', () => bitloom.chain.getLogs({ address, fromBlock: at, toBlock: until }))
+  let span = SPAN
+  for (let at = from; at <= latest; ) {
+    const until = at + span - 1n < latest ? at + span - 1n : latest
+    let logs: Log<bigint, number, false>[]
+    try {
+      logs = await explained('eth_getLogs', () => bitloom.chain.getLogs({ address, fromBlock: at, toBlock: until }))
+    } catch (error) {
+      if (until === at || !(error instanceof Error) || !TOO_MUCH.test(reasonsOf(error))) throw error
+      span = (until - at + 1n) / 2n
+      continue
+    }
+    at = until + 1n
     for (const log of logs) {
       const contract = byAddress.get(log.address.toLowerCase())
       if (!contract) continue
@@ -53,46 +63,85 @@ export async function readEvents(
   return { events, next: from > latest + 1n ? from : latest + 1n }
 }
 
-/** How far back a reader goes when the chain has replaced blocks: what Ethereum finalises in, twice over. */
+/** Everything that an error and its causes say. */
+const reasonsOf = (error: Error): string => `${error.message} ${error.cause instanceof Error ? reasonsOf(error.cause) : ''}`
+
+/** How far back a reader goes at least when the chain has replaced blocks: what Ethereum finalises in, twice over. */
 export const REWIND_BLOCKS = 64n
 
-/** Where a reader of the log stands: the block to read next, and the last one read, by whose hash a chain that has changed its mind is noticed. */
-export type Place = { readonly next: bigint; readonly last?: { readonly block: bigint; readonly hash: Hash } }
+/** A block that was read, by its hash. */
+export type Mark = { readonly block: bigint; readonly hash: Hash }
 
 /**
- * Events from a place on. Where the chain has replaced blocks that were read before, it reads the last ones again: `rewoundTo` is the first of them, and
- * whatever the reader took from that block on holds no more.
+ * Where a reader of the log stands: the block to read next, the last one read, by whose hash a chain that has changed its mind is noticed, and older ones, each
+ * about twice as far back as the one before, by which it is found out how far the change goes.
+ */
+export type Place = { readonly next: bigint; readonly last?: Mark; readonly marks?: readonly Mark[] }
+
+/** Of marks, newest first: the oldest at each power of two of distance from `head`, so that some thirty reach back for ever. */
+function thinned(marks: readonly Mark[], head: bigint): Mark[] {
+  const kept = new Map<number, Mark>()
+  for (const mark of marks) kept.set((head - mark.block).toString(2).length, mark)
+  return [...kept.values()]
+}
+
+/**
+ * Events from a place on. Where the chain has replaced blocks that were read before, it reads again from the newest block that is known to stand, and at least
+ * the last 64: `rewoundTo` is the first of them, and whatever the reader took from that block on holds no more; `deep` where more than those 64 had to be read.
  */
 export async function readOn(
   bitloom: Bitloom,
   place: Place,
-): Promise<{ readonly events: ChainEvent[]; readonly place: Place; readonly rewoundTo?: bigint }> {
+): Promise<{ readonly events: ChainEvent[]; readonly place: Place; readonly rewoundTo?: bigint; readonly deep?: true }> {
   const head = await explained('eth_getBlock', () => bitloom.chain.getBlock())
-  let { next } = place
-  let rewoundTo: bigint | undefined
-  if (place.last !== undefined && (await isReplaced(bitloom, place.last, head))) {
+  let { next, marks = [] } = place
+  let moved: { readonly rewoundTo?: bigint; readonly deep?: true } = {}
+  if (place.last !== undefined && (await standing(bitloom, place.last, head)) === 'replaced') {
     const first = BigInt(bitloom.network.fromBlock)
-    next = place.last.block + 1n - REWIND_BLOCKS > first ? place.last.block + 1n - REWIND_BLOCKS : first
-    rewoundTo = next
+    const near = place.last.block + 1n - REWIND_BLOCKS
+    const safe = await safeFrom(bitloom, marks, head, near, first)
+    next = safe > first ? safe : first
+    marks = marks.filter(({ block }) => block < next)
+    moved = { rewoundTo: next, ...(next < near ? { deep: true } : {}) }
   }
-  const moved = { ...(rewoundTo === undefined ? {} : { rewoundTo }) }
-  if (head.number < next) return { events: [], place: { ...place, next }, ...moved }
+  if (head.number < next)
+    return { events: [], place: { next, marks, ...(moved.rewoundTo === undefined && place.last ? { last: place.last } : {}) }, ...moved }
   const { events } = await readEvents(bitloom, next, head.number)
-  return { events, place: { next: head.number + 1n, last: { block: head.number, hash: head.hash } }, ...moved }
+  const last = { block: head.number, hash: head.hash }
+  // a head that the chain has replaced while it was being read is noticed at the next visit, by its hash
+  return { events, place: { next: head.number + 1n, last, marks: thinned([last, ...marks], head.number) }, ...moved }
 }
 
-/** Whether another block stands where `last` stood. One that is merely not told any more (a pruned chain) was not replaced. */
-async function isReplaced(
+/** The first block to read again: after the newest mark that stands, and `near` at most; `first` where every mark that is still told was replaced. */
+async function safeFrom(
   bitloom: Bitloom,
-  last: { readonly block: bigint; readonly hash: Hash },
+  marks: readonly Mark[],
   head: { readonly number: bigint; readonly hash: Hash },
-): Promise<boolean> {
-  if (head.number < last.block) return true
-  if (head.number === last.block) return head.hash !== last.hash
+  near: bigint,
+  first: bigint,
+): Promise<bigint> {
+  let replaced = 0
+  for (const mark of marks) {
+    const is = await standing(bitloom, mark, head)
+    if (is === 'stands') return mark.block + 1n < near ? mark.block + 1n : near
+    if (is === 'replaced' && mark.block < near) replaced++
+  }
+  return replaced > 0 ? first : near
+}
+
+/** Whether the chain still has a block by this hash. One that it does not tell any more (a pruned chain) is unknown. */
+async function standing(
+  bitloom: Bitloom,
+  mark: Mark,
+  head: { readonly number: bigint; readonly hash: Hash },
+): Promise<'stands' | 'replaced' | 'unknown'> {
+  if (head.number < mark.block) return 'replaced'
+  const judge = (hash: Hash): 'stands' | 'replaced' => (hash === mark.hash ? 'stands' : 'replaced')
+  if (head.number === mark.block) return judge(head.hash)
   try {
-    return (await explained('eth_getBlock', () => bitloom.chain.getBlock({ blockNumber: last.block }))).hash !== last.hash
+    return judge((await explained('eth_getBlock', () => bitloom.chain.getBlock({ blockNumber: mark.block }))).hash)
   } catch (error) {
-    if (isMissing(error)) return false
+    if (isMissing(error)) return 'unknown'
     throw error
   }
 }
