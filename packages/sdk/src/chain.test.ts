@@ -61,7 +61,7 @@ const refusal = async (call: Promise<unknown>): Promise<string> => {
   return error.errorName
 }
 
-test('six contracts that know one another lie where the deployer’s nonce put them', async () => {
+test('seven contracts that know one another lie where the deployer’s nonce put them', async () => {
   const { contracts, fromBlock } = bitloom.network
   for (const address of Object.values(contracts)) assert.ok(((await bitloom.chain.getCode({ address })) ?? '0x').length > 2)
   for (const [where, view, whom] of [
@@ -70,6 +70,10 @@ test('six contracts that know one another lie where the deployer’s nonce put t
     ['Market', 'audit', 'Audit'],
     ['Market', 'stake', 'Stake'],
     ['Audit', 'market', 'Market'],
+    ['Stake', 'decoys', 'Decoys'],
+    ['Market', 'decoys', 'Decoys'],
+    ['Audit', 'decoys', 'Decoys'],
+    ['Decoys', 'court', 'Dispute'],
     ['Dispute', 'arbiter', 'Arbiter'],
   ] as const)
     assert.equal(await bitloom.read(where, view), contracts[whom], `${where}.${view}`)
@@ -164,6 +168,17 @@ test('a task: what was submitted stands on chain; each refusal has its name; the
   assert.ok(ours.every((e) => e.transactionHash === submitted.receipt.transactionHash))
   assert.deepEqual((await readEvents(bitloom, next)).events, [], 'nothing twice')
   assert.equal((await readEvents(bitloom, next + 100n)).next, next + 100n, 'a cursor ahead of the chain stays')
+  assert.equal((await readLedger(bitloom)).differenceWei, 0n)
+})
+
+test('one connection submits several tasks at once: each permit is made when its turn has come', async () => {
+  const offers = await Promise.all([0, 1, 2].map(() => offerBy(privateKeyToAccount(generatePrivateKey()))))
+  const before = await tokensOf(bitloom, deployer.address)
+  const submitted = await Promise.all(offers.map((signed) => submitTask(bitloom, spec, termsFor(spec, signed.offer), signed)))
+  assert.equal(new Set(submitted.map(({ taskId }) => taskId)).size, 3)
+  const escrowWei = escrowFor(spec, termsFor(spec, offers[0]!.offer))
+  for (const { taskId } of submitted) assert.equal(await bitloom.read('Stake', 'escrowOf', [taskId]), escrowWei)
+  assert.ok(before - (await tokensOf(bitloom, deployer.address)) <= 3n * escrowWei)
   assert.equal((await readLedger(bitloom)).differenceWei, 0n)
 })
 

@@ -22,7 +22,7 @@ import { type EndpointOptions, type EndpointState, type Endpoints, hostOf, NoAns
 import { type Journal, memoryJournal, type OutboxOptions, openOutbox, type Post } from './outbox.ts'
 
 /** The contracts of a network, by their Solidity names. */
-export type ContractName = 'TestToken' | 'Stake' | 'Market' | 'Audit' | 'Dispute' | 'Arbiter'
+export type ContractName = 'TestToken' | 'Stake' | 'Market' | 'Audit' | 'Decoys' | 'Dispute' | 'Arbiter'
 
 /** Everything a stranger needs to take part; written to `network.json` when the contracts are deployed. */
 export type Network = {
@@ -37,6 +37,9 @@ export type Network = {
   readonly bootstrap: readonly string[]
 }
 
+/** What a call is made with; made when its turn comes, where it depends on what was sent before: a permit's nonce does. */
+export type Args = readonly unknown[] | (() => Promise<readonly unknown[]>)
+
 export type Bitloom = {
   readonly network: Network
   readonly account: LocalAccount | undefined
@@ -48,15 +51,15 @@ export type Bitloom = {
    * sending the same again finds out, and never pays twice.
    * @throws {RevertError} the contract refuses, by name · {RpcDownError} the chain does not answer · {PendingError} · {NoGasError}
    */
-  readonly send: (contract: ContractName, functionName: string, args?: readonly unknown[]) => Promise<TransactionReceipt>
+  readonly send: (contract: ContractName, functionName: string, args?: Args) => Promise<TransactionReceipt>
   /** What became of the transaction that a former life of this process had under way, as its journal says. */
   readonly resume: () => Promise<'none' | 'done' | 'pending'>
   /** How each RPC endpoint does. */
   readonly endpoints: () => EndpointState[]
 }
 
-const abiOf = (contract: ContractName): Abi => (artefacts as unknown as Record<string, { abi: Abi }>)[contract]!.abi
-const ERRORS = (['TestToken', 'Stake', 'Market', 'Audit', 'Dispute', 'Arbiter'] as const).flatMap((c) =>
+const abiOf = (contract: ContractName | 'Intake'): Abi => (artefacts as unknown as Record<string, { abi: Abi }>)[contract]!.abi
+const ERRORS = (['TestToken', 'Stake', 'Market', 'Intake', 'Audit', 'Decoys', 'Dispute', 'Arbiter'] as const).flatMap((c) =>
   abiOf(c).filter((item) => item.type === 'error'),
 )
 const withAllErrors = new Map<ContractName, Abi>()
@@ -143,7 +146,8 @@ export async function connect(network: Network, account?: LocalAccount, options:
       explained(functionName, () =>
         publicClient.readContract({ address: network.contracts[contract], abi: fullAbi(contract), functionName, args } as never),
       ),
-    send: (contract, functionName, args = []) => inTurn(() => sendNow(contract, functionName, args)),
+    send: (contract, functionName, args = []) =>
+      inTurn(async () => sendNow(contract, functionName, typeof args === 'function' ? await args() : args)),
     resume: () => inTurn(async () => (outbox ? explained('resume', outbox.resume) : 'none')),
   }
 }

@@ -56,7 +56,7 @@ export async function signPermit(bitloom: Bitloom, amountWei: bigint): Promise<P
 
 /** Brings the connection's own tokens into its free balance, in one transaction. */
 export const deposit = async (bitloom: Bitloom, amountWei: bigint): Promise<TransactionReceipt> =>
-  bitloom.send('Stake', 'depositWithPermit', [await signPermit(bitloom, amountWei)])
+  bitloom.send('Stake', 'depositWithPermit', async () => [await signPermit(bitloom, amountWei)])
 export const withdraw = (bitloom: Bitloom, amountWei: bigint): Promise<TransactionReceipt> => bitloom.send('Stake', 'withdraw', [amountWei])
 export const takeSeats = (bitloom: Bitloom, number: number): Promise<TransactionReceipt> =>
   bitloom.send('Stake', 'takeSeats', [BigInt(number)])
