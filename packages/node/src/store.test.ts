@@ -9,7 +9,16 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, test } from 'node:test'
 import { DocumentError, decodeDocument, encodeDocument } from './document.ts'
-import { openStore, StoreBusyError, StoreCorruptError, StoreFullError, StoreSchemaError, writeFileAtomic } from './store.ts'
+import {
+  copyStore,
+  openStore,
+  STORE_SCHEMA,
+  StoreBusyError,
+  StoreCorruptError,
+  StoreFullError,
+  StoreSchemaError,
+  writeFileAtomic,
+} from './store.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'bitloom-store-'))
 after(() => rmSync(dir, { recursive: true, force: true }))
@@ -193,4 +202,94 @@ test('writeFileAtomic replaces whole files, with the mode asked for, and leaves 
   if (process.platform !== 'win32') assert.equal(statSync(path).mode & 0o777, 0o600)
   assert.deepEqual(readdirSync(folder), ['x.json'])
   assert.throws(() => writeFileAtomic(join(folder, 'none', 'y'), 'z'), { code: 'ENOENT' })
+})
+
+/** The tables as schema 1 had them. */
+const SCHEMA_1 = `
+  CREATE TABLE documents (namespace TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (namespace, key)) STRICT;
+  CREATE TABLE journal (name TEXT NOT NULL, seq INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name, seq)) STRICT;
+  PRAGMA application_id = ${0x424c544d};
+  PRAGMA user_version = 1;`
+
+test('a store of the schema before is brought up to date, all or nothing, and kept beside', () => {
+  const path = join(dir, 'former.sqlite')
+  const former = new DatabaseSync(path)
+  former.exec(`${SCHEMA_1} BEGIN`)
+  for (let i = 0; i < 2000; i++)
+    former
+      .prepare('INSERT INTO documents VALUES (?, ?, ?)')
+      .run('task', String(i).padStart(4, '0'), JSON.stringify({ i, text: 'x'.repeat(200) }))
+  former.prepare('INSERT INTO journal VALUES (?, ?, ?)').run('log', 1, '"first"')
+  former.exec('COMMIT')
+  former.close()
+
+  assert.throws(() => openStore(path, { maxBytes: 1 }), StoreFullError, 'a disk that fills up on the way')
+  const untouched = new DatabaseSync(path)
+  assert.equal(untouched.prepare('PRAGMA user_version').get()?.user_version, 1)
+  assert.equal(untouched.prepare('SELECT count(*) AS n FROM documents').get()?.n, 2000)
+  untouched.close()
+
+  const store = openStore(path)
+  assert.equal(store.count('task'), 2000)
+  assert.deepEqual(store.get('task', '1999'), { i: 1999, text: 'x'.repeat(200) })
+  assert.equal(store.append('log', 'second'), 2)
+  store.close()
+  const after = new DatabaseSync(path)
+  assert.equal(after.prepare('PRAGMA user_version').get()?.user_version, STORE_SCHEMA)
+  after.close()
+  assert.equal(new DatabaseSync(`${path}.schema1`).prepare('SELECT count(*) AS n FROM documents').get()?.n, 2000)
+  openStore(path).close()
+})
+
+test('a copy is of one moment, is made while the store is in use, and is a store', () => {
+  const path = join(dir, 'copied.sqlite')
+  const store = openStore(path)
+  store.transaction(() => {
+    for (let i = 0; i < 100; i++) store.put('n', String(i), i)
+  })
+  const copy = join(dir, 'copy.sqlite')
+  copyStore(path, copy)
+  store.put('n', 'later', true)
+  const other = openStore(copy)
+  assert.equal(other.count('n'), 100)
+  other.close()
+  store.close()
+  if (process.platform !== 'win32') assert.equal(statSync(copy).mode & 0o777, 0o600)
+  assert.throws(() => copyStore(path, copy), 'a file that is there is never written over')
+})
+
+test('a write that finds no space is done again where somebody makes some, a transaction as a whole', () => {
+  let spare = 1
+  const path = join(dir, 'spare.sqlite')
+  // a bound on pages stands in for the disk; lifting it, for the space that is made
+  const store = openStore(path, { maxBytes: 100_000, onFull: () => spare-- > 0 && store.delete('ballast', 'b') })
+  store.put('ballast', 'b', 'x'.repeat(50_000))
+  let written = 0
+  assert.throws(() => {
+    for (; written < 1000; written++)
+      store.transaction(() => {
+        store.put('n', `${written}/a`, 'x'.repeat(500))
+        store.put('n', `${written}/b`, 'x'.repeat(500))
+      })
+  }, StoreFullError)
+  assert.ok(spare < 0, 'asked once, and once more in vain')
+  assert.ok(written > 60, `${written} pairs`)
+  assert.equal(store.count('n'), 2 * written)
+  store.close()
+})
+
+test('a document that the disk has changed is not believed', () => {
+  const path = join(dir, 'rot.sqlite')
+  const store = openStore(path)
+  store.put('findings', '1', { salt: '0x1234567890' })
+  store.put('findings', '2', { salt: '0xabc' })
+  store.close()
+  const db = new DatabaseSync(path)
+  db.prepare('UPDATE documents SET value = ? WHERE key = ?').run('{"salt":"0x1234567891"}', '1')
+  db.close()
+  const again = openStore(path)
+  assert.throws(() => again.get('findings', '1'), /findings 1 is not what was written/)
+  assert.throws(() => again.list('findings'), StoreCorruptError)
+  assert.deepEqual(again.get('findings', '2'), { salt: '0xabc' })
+  again.close()
 })

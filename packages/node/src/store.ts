@@ -1,13 +1,14 @@
 // The store: a node's state on disk, one SQLite file of named documents and append-only journals, durable at every commit.
 
 import { randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { crc32 } from 'node:zlib'
 import { decodeDocument, encodeDocument } from './document.ts'
 
-/** Version of the tables below. A file with a higher one was written by a newer Bitloom and is left alone. */
-export const STORE_SCHEMA = 1
+/** Version of the tables below. A file with a higher one was written by a newer Bitloom and is left alone; one with a lower one is brought up to it. */
+export const STORE_SCHEMA = 2
 /** Marks the file as ours ("BLTM"), so that another program's database is never written to. */
 const APPLICATION_ID = 0x424c544d
 const MAX_NAME_LENGTH = 512
@@ -15,7 +16,11 @@ const MAX_NAME_LENGTH = 512
 export interface StoreOptions {
   /** Largest size of the database file in bytes; a write beyond it throws StoreFullError. Default: the disk's. */
   readonly maxBytes?: number
+  /** Called when a write finds no space; where it has made some (true) the write, or its whole transaction, is done again. */
+  readonly onFull?: () => boolean
 }
+
+type Row = { readonly value: string; readonly crc: number }
 
 export interface StoredDocument<T = unknown> {
   readonly key: string
@@ -59,7 +64,14 @@ export interface Store {
  */
 export function openStore(path: string, options: StoreOptions = {}): Store {
   if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  const db = explained(path, () => openDatabase(path, options))
+  const unlock = path === ':memory:' ? () => undefined : explained(path, () => lock(path))
+  let db: DatabaseSync
+  try {
+    db = explained(path, () => openDatabase(path, options))
+  } catch (error) {
+    unlock()
+    throw error
+  }
   const cache = new Map<string, StatementSync>()
   const sql = (text: string): StatementSync => {
     const found = cache.get(text)
@@ -69,20 +81,37 @@ export function openStore(path: string, options: StoreOptions = {}): Store {
     return prepared
   }
   let depth = 0
-  const run = <T>(body: () => T): T => explained(path, body)
+  /** Does a write again after `onFull` has made space; inside a transaction that is its outermost call's business. */
+  const run = <T>(body: () => T, again = depth === 0): T => {
+    try {
+      return explained(path, body)
+    } catch (error) {
+      if (!again || !(error instanceof StoreFullError) || options.onFull?.() !== true) throw error
+      return explained(path, body)
+    }
+  }
+  const decoded = (table: string, key: string | number, { value, crc }: Row): unknown => {
+    if (crcOf(table, key, value) !== crc) throw new StoreCorruptError(path, `${table} ${key} is not what was written`)
+    return decodeDocument(value)
+  }
 
   const store: Store = {
     put(namespace, key, value) {
       checkName('namespace', namespace)
       checkName('key', key)
       const text = encodeDocument(value)
-      run(() => sql('INSERT INTO documents VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value').run(namespace, key, text))
+      run(() =>
+        sql('INSERT INTO documents VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value, crc = excluded.crc').run(
+          namespace,
+          key,
+          text,
+          crcOf(namespace, key, text),
+        ),
+      )
     },
     get<T>(namespace: string, key: string) {
-      const row = run(() => sql('SELECT value FROM documents WHERE namespace = ? AND key = ?').get(namespace, key)) as
-        | { value: string }
-        | undefined
-      return row === undefined ? undefined : (decodeDocument(row.value) as T)
+      const row = run(() => sql('SELECT value, crc FROM documents WHERE namespace = ? AND key = ?').get(namespace, key)) as Row | undefined
+      return row === undefined ? undefined : (decoded(namespace, key, row) as T)
     },
     has: (namespace, key) => run(() => sql('SELECT 1 FROM documents WHERE namespace = ? AND key = ?').get(namespace, key)) !== undefined,
     delete: (namespace, key) =>
@@ -90,48 +119,57 @@ export function openStore(path: string, options: StoreOptions = {}): Store {
     list<T>(namespace: string, { prefix = '', after, limit = -1 }: ListOptions = {}) {
       const rows = run(() =>
         sql(
-          'SELECT key, value FROM documents WHERE namespace = ?1 AND key >= ?2 AND (?3 IS NULL OR key > ?3) AND substr(key, 1, length(?2)) = ?2 ORDER BY key LIMIT ?4',
+          'SELECT key, value, crc FROM documents WHERE namespace = ?1 AND key >= ?2 AND (?3 IS NULL OR key > ?3) AND substr(key, 1, length(?2)) = ?2 ORDER BY key LIMIT ?4',
         ).all(namespace, prefix, after ?? null, limit),
-      ) as { key: string; value: string }[]
-      return rows.map(({ key, value }) => ({ key, value: decodeDocument(value) as T }))
+      ) as (Row & { key: string })[]
+      return rows.map((row) => ({ key: row.key, value: decoded(namespace, row.key, row) as T }))
     },
     count: (namespace) => (run(() => sql('SELECT count(*) AS n FROM documents WHERE namespace = ?').get(namespace)) as { n: number }).n,
     append(journal, value) {
       checkName('journal', journal)
       const text = encodeDocument(value)
-      const row = run(() =>
-        sql('INSERT INTO journal SELECT ?1, coalesce(max(seq), 0) + 1, ?2 FROM journal WHERE name = ?1 RETURNING seq').get(journal, text),
-      ) as { seq: number }
-      return row.seq
+      return store.transaction(() => {
+        const { seq } = run(() => sql('SELECT coalesce(max(seq), 0) + 1 AS seq FROM journal WHERE name = ?').get(journal)) as {
+          seq: number
+        }
+        run(() => sql('INSERT INTO journal VALUES (?, ?, ?, ?)').run(journal, seq, text, crcOf(journal, seq, text)))
+        return seq
+      })
     },
     read<T>(journal: string, { after = 0, limit = -1 }: { readonly after?: number; readonly limit?: number } = {}) {
       const rows = run(() =>
-        sql('SELECT seq, value FROM journal WHERE name = ? AND seq > ? ORDER BY seq LIMIT ?').all(journal, after, limit),
-      ) as { seq: number; value: string }[]
-      return rows.map(({ seq, value }) => ({ seq, value: decodeDocument(value) as T }))
+        sql('SELECT seq, value, crc FROM journal WHERE name = ? AND seq > ? ORDER BY seq LIMIT ?').all(journal, after, limit),
+      ) as (Row & { seq: number })[]
+      return rows.map((row) => ({ seq: row.seq, value: decoded(journal, row.seq, row) as T }))
     },
     transaction<T>(body: () => T) {
       const level = depth
-      run(() => db.exec(level === 0 ? 'BEGIN IMMEDIATE' : `SAVEPOINT level${level}`))
-      depth++
-      try {
-        const result = body()
-        if (result instanceof Promise)
-          throw new TypeError('store.transaction: the body is async; writes after its first await would fall outside. Make it synchronous.')
-        run(() => db.exec(level === 0 ? 'COMMIT' : `RELEASE level${level}`))
-        return result
-      } catch (error) {
-        // SQLite may have rolled back by itself (disk full, I/O error), in which case there is nothing left to undo.
-        if (db.isTransaction) db.exec(level === 0 ? 'ROLLBACK' : `ROLLBACK TO level${level}; RELEASE level${level}`)
-        throw error
-      } finally {
-        depth = level
+      const whole = (): T => {
+        db.exec(level === 0 ? 'BEGIN IMMEDIATE' : `SAVEPOINT level${level}`)
+        depth = level + 1
+        try {
+          const result = body()
+          if (result instanceof Promise)
+            throw new TypeError(
+              'store.transaction: the body is async; writes after its first await would fall outside. Make it synchronous.',
+            )
+          db.exec(level === 0 ? 'COMMIT' : `RELEASE level${level}`)
+          return result
+        } catch (error) {
+          // SQLite may have rolled back by itself (disk full, I/O error), in which case there is nothing left to undo.
+          if (db.isTransaction) db.exec(level === 0 ? 'ROLLBACK' : `ROLLBACK TO level${level}; RELEASE level${level}`)
+          throw error
+        } finally {
+          depth = level
+        }
       }
+      return run(whole)
     },
     close() {
       if (!db.isOpen) return
       cache.clear()
       db.close()
+      unlock()
     },
   }
   return store
@@ -188,33 +226,102 @@ function explained<T>(path: string, body: () => T): T {
   }
 }
 
+/**
+ * Holds the store of `path` for this process alone: an exclusive transaction on an empty database beside it, which the system ends with the process (kill -9
+ * included). The store itself stays readable, so that a copy can be made of it while its node runs.
+ */
+function lock(path: string): () => void {
+  const held = new DatabaseSync(`${path}.lock`, { timeout: 2000 })
+  try {
+    held.exec('BEGIN EXCLUSIVE')
+  } catch (error) {
+    held.close()
+    throw error
+  }
+  return () => held.close()
+}
+
+const pragmaOf = (db: DatabaseSync, name: string): number =>
+  Number(Object.values(db.prepare(`PRAGMA ${name}`).get() as Record<string, number>)[0])
+
+/** The present tables. `crc`: of what a row says and where, since SQLite notices a damaged page only where its structure is hit. */
+const TABLES = `
+  CREATE TABLE documents (namespace TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (namespace, key)) STRICT;
+  CREATE TABLE journal (name TEXT NOT NULL, seq INTEGER NOT NULL, value TEXT NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (name, seq)) STRICT;`
+
+/** What brings a store of each former schema to the next; inside one transaction, so that a kill or a full disk leaves the former store. */
+const MIGRATIONS: Readonly<Record<number, string>> = {
+  1: `
+    ALTER TABLE documents ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE journal ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
+    UPDATE documents SET crc = crc_of(namespace, key, value);
+    UPDATE journal SET crc = crc_of(name, seq, value);`,
+}
+
+const crcOf = (table: unknown, key: unknown, value: unknown): number => crc32(`${table}\0${key}\0${value}`)
+
 function openDatabase(path: string, { maxBytes }: StoreOptions): DatabaseSync {
   const db = new DatabaseSync(path, { timeout: 2000 })
   try {
-    // EXCLUSIVE: the lock is the process's, so it ends with it (kill -9 included) and two nodes can never share a store.
     // FULL: a commit is on the disk when it returns, not merely in the log's cache.
-    db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
-    const pragma = (name: string): number => Number(Object.values(db.prepare(`PRAGMA ${name}`).get() as Record<string, number>)[0])
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
+    const pragma = (name: string): number => pragmaOf(db, name)
     if (maxBytes !== undefined) db.exec(`PRAGMA max_page_count = ${Math.max(1, Math.floor(maxBytes / pragma('page_size')))}`)
     const fresh = (db.prepare('SELECT count(*) AS n FROM sqlite_schema').get() as { n: number }).n === 0
     if (!fresh && pragma('application_id') !== APPLICATION_ID) throw new StoreCorruptError(path, 'it is a database of another program')
     const found = pragma('user_version')
     if (!fresh && found > STORE_SCHEMA) throw new StoreSchemaError(path, found)
-    if (fresh) {
-      db.exec(`BEGIN IMMEDIATE;
-        CREATE TABLE documents (namespace TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (namespace, key)) STRICT;
-        CREATE TABLE journal (name TEXT NOT NULL, seq INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name, seq)) STRICT;
-        PRAGMA application_id = ${APPLICATION_ID};
-        PRAGMA user_version = ${STORE_SCHEMA};
-        COMMIT`)
-    }
     const verdict = Object.values(db.prepare('PRAGMA quick_check(1)').get() as Record<string, string>)[0]
     if (verdict !== 'ok') throw new StoreCorruptError(path, verdict)
+    if (fresh)
+      db.exec(`BEGIN IMMEDIATE; ${TABLES} PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${STORE_SCHEMA}; COMMIT`)
+    else if (found < STORE_SCHEMA) migrate(db, path, found)
     return db
   } catch (error) {
     db.close()
     throw error
   }
+}
+
+/** Brings a store to the present schema, all or nothing; the former one is kept beside it, for the version that wrote it. */
+function migrate(db: DatabaseSync, path: string, found: number): void {
+  const steps = Array.from({ length: STORE_SCHEMA - found }, (_, i) => MIGRATIONS[found + i])
+  if (!steps.every((step) => step !== undefined)) throw new StoreCorruptError(path, `its schema ${found} is none that was ever written`)
+  if (path !== ':memory:') {
+    rmSync(`${path}.schema${found}`, { force: true })
+    snapshot(db, `${path}.schema${found}`)
+  }
+  db.function('crc_of', { deterministic: true }, crcOf)
+  try {
+    db.exec(`BEGIN IMMEDIATE; ${steps.join('')} PRAGMA user_version = ${STORE_SCHEMA}; COMMIT`)
+  } catch (error) {
+    if (db.isTransaction) db.exec('ROLLBACK')
+    throw error
+  }
+}
+
+const snapshot = (db: DatabaseSync, to: string): void => {
+  db.prepare('VACUUM INTO ?').run(to)
+  chmodSync(to, 0o600)
+}
+
+/**
+ * Writes a copy of the store in `path` to the new file `to`, as of one moment, whether or not a node has it open.
+ * Throws StoreFullError or StoreCorruptError; nothing is left behind then.
+ */
+export function copyStore(path: string, to: string): void {
+  explained(to, () => {
+    const db = new DatabaseSync(path, { timeout: 10_000 })
+    try {
+      if (pragmaOf(db, 'application_id') !== APPLICATION_ID) throw new StoreCorruptError(path, 'it is a database of another program')
+      snapshot(db, to)
+    } catch (error) {
+      rmSync(to, { force: true })
+      throw error
+    } finally {
+      db.close()
+    }
+  })
 }
 
 function checkName(what: string, name: string): void {
