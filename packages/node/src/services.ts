@@ -85,6 +85,8 @@ export async function openServices(options: ServiceOptions): Promise<Services> {
         `/ip4/${host}/tcp/${options.peerPort === undefined ? await freePort(former?.peers, host) : await choosePort(options.peerPort, host)}`,
       ],
       bootstrap: network.bootstrap,
+      book: { load: () => store.get('node', 'addresses'), save: (addresses) => store.put('node', 'addresses', addresses) },
+      onBan: (who, fault) => log('banned', { who, fault }),
       onError: (error) => log('handler-failed', { error: String(error) }),
     })
     closers.push(() => peers.stop())

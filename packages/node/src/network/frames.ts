@@ -1,9 +1,13 @@
 // Frames: how one message travels over a stream. Four bytes of length (big-endian), then that many bytes of a document's text in UTF-8.
 
 import { DocumentError, decodeDocument, encodeDocument, MAX_DOCUMENT_DEPTH } from '../document.ts'
+import { MAX_MESSAGE_BYTES } from './limits.ts'
 
-export const MAX_MESSAGE_BYTES = 1 << 20
+export { MAX_MESSAGE_BYTES } from './limits.ts'
+
 const PREFIX_BYTES = 4
+/** What a frame that announces more begins with: memory follows what has arrived, not what was promised. */
+const FIRST_BYTES = 4096
 
 /** What is said about something a stranger sent: the thing, or why it is not one. */
 export type Verdict<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly reason: string }
@@ -30,9 +34,57 @@ export async function sendFrame(stream: ByteStream, value: unknown, signal: Abor
   if (!stream.send(encodeFrame(value))) await stream.onDrain({ signal })
 }
 
-/** Reads exactly one message. Holds at most its announced length; the caller's time-out aborts the stream, which ends the wait. */
-export async function readFrame(stream: ByteStream, maxBytes = MAX_MESSAGE_BYTES): Promise<Verdict<unknown> & { readonly bytes: number }> {
+/** Bytes that messages on their way in may hold together. */
+export interface Budget {
+  /** False: there is no room for so many more. */
+  take(bytes: number): boolean
+  give(bytes: number): void
+}
+
+/** Why a message is not read although nothing is wrong with it. */
+export const NO_ROOM = 'no room for more messages now; ask again shortly'
+
+/** A budget of `most` bytes. */
+export function openBudget(most: number): Budget & { readonly used: () => number } {
+  let used = 0
+  return {
+    take(bytes) {
+      if (used + bytes > most) return false
+      used += bytes
+      return true
+    },
+    give(bytes) {
+      used -= bytes
+    },
+    used: () => used,
+  }
+}
+
+/** Reads exactly one message. Holds at most twice what has arrived; the caller's time-out aborts the stream, which ends the wait. */
+export async function readFrame(
+  stream: ByteStream,
+  { maxBytes = MAX_MESSAGE_BYTES, budget }: { readonly maxBytes?: number; readonly budget?: Budget } = {},
+): Promise<Verdict<unknown> & { readonly bytes: number }> {
+  let taken = 0
+  const take = (bytes: number): boolean => {
+    if (budget !== undefined && !budget.take(bytes)) return false
+    taken += bytes
+    return true
+  }
+  try {
+    return await collect(stream, maxBytes, take)
+  } finally {
+    budget?.give(taken)
+  }
+}
+
+async function collect(
+  stream: ByteStream,
+  maxBytes: number,
+  take: (bytes: number) => boolean,
+): Promise<Verdict<unknown> & { readonly bytes: number }> {
   const prefix = new Uint8Array(PREFIX_BYTES)
+  let length = 0
   let body: Uint8Array | undefined
   let filled = 0
   const refuse = (reason: string) => ({ ok: false, reason, bytes: filled }) as const
@@ -44,17 +96,24 @@ export async function readFrame(stream: ByteStream, maxBytes = MAX_MESSAGE_BYTES
       filled += taken
       data = data.subarray(taken)
       if (filled < PREFIX_BYTES) continue
-      const length = new DataView(prefix.buffer).getUint32(0)
+      length = new DataView(prefix.buffer).getUint32(0)
       if (length > maxBytes) return refuse(`a message of ${length} bytes announced; at most ${maxBytes}`)
-      body = new Uint8Array(length)
+      body = new Uint8Array(Math.min(length, FIRST_BYTES))
+      if (!take(body.length)) return refuse(NO_ROOM)
       filled = 0
     }
-    if (filled + data.length > body.length) return refuse(`more bytes than the ${body.length} announced`)
+    if (filled + data.length > length) return refuse(`more bytes than the ${length} announced`)
+    if (filled + data.length > body.length) {
+      const larger = new Uint8Array(Math.min(length, Math.max(filled + data.length, 2 * body.length)))
+      if (!take(larger.length - body.length)) return refuse(NO_ROOM)
+      larger.set(body.subarray(0, filled))
+      body = larger
+    }
     body.set(data, filled)
     filled += data.length
-    if (filled === body.length) return { ...parseMessage(body), bytes: filled }
+    if (filled === length) return { ...parseMessage(body), bytes: filled }
   }
-  return refuse(body === undefined ? 'no message' : `ended after ${filled} of ${body.length} bytes`)
+  return refuse(body === undefined ? 'no message' : `ended after ${filled} of ${length} bytes`)
 }
 
 /** The value in a message's bytes: UTF-8, a document, no deeper than documents may be. */

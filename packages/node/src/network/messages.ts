@@ -2,19 +2,23 @@
 
 import type { Connection, Libp2p, Stream } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
-import { encodeFrame, readFrame, sendFrame, type Verdict } from './frames.ts'
+import { type Budget, encodeFrame, NO_ROOM, openBudget, readFrame, sendFrame, type Verdict } from './frames.ts'
 import { createLimiter, createTurns, type Limiter } from './limiter.ts'
+import {
+  BYTES_BURST,
+  BYTES_PER_SECOND,
+  MAX_ANSWERING,
+  MAX_ANSWERING_PER_PEER,
+  MAX_INCOMING_BYTES,
+  MAX_STREAMS_PER_CONNECTION,
+  QUESTION_BURST,
+  QUESTIONS_PER_SECOND,
+} from './limits.ts'
+import type { Fault } from './standing.ts'
 
 export const PROTOCOL = '/bitloom/1'
-/** Questions a second of one peer, and how many may come at once. */
-export const QUESTIONS_PER_SECOND = 50
-export const QUESTION_BURST = 200
-/** Bytes of questions a second of one peer, and how many may come at once. */
-export const BYTES_PER_SECOND = 4 << 20
-export const BYTES_BURST = 16 << 20
-/** Questions being answered at once, for all peers, and streams of one connection. */
-const MAX_ANSWERING = 128
-const MAX_STREAMS_PER_CONNECTION = 32
+/** The question for addresses, which everybody asks everybody. */
+export const ADDRESSES_QUESTION = 'peers'
 /** Questions under way to one peer; more wait here, since the peer would reset their streams. */
 const MAX_ASKING_PER_PEER = MAX_STREAMS_PER_CONNECTION / 2
 const READ_TIMEOUT_MS = 10_000
@@ -56,16 +60,29 @@ export interface MessageLimits {
   readonly questionBurst?: number
 }
 
+export interface MessagesOptions {
+  /** Faults of our own handlers. */
+  readonly onError?: (error: unknown) => void
+  readonly limits?: MessageLimits
+  /** What peers do wrong. */
+  readonly blame?: (peer: string, fault: Fault) => void
+  /** A peer was asked or asked something other than for addresses: it is of use. */
+  readonly onUse?: (peer: string) => void
+}
+
 /** Starts the protocol on a libp2p node. */
 export async function startMessages(
   node: Libp2p,
-  onError: (error: unknown) => void = () => undefined,
-  limits: MessageLimits = {},
+  { onError = () => undefined, limits = {}, blame = () => undefined, onUse = () => undefined }: MessagesOptions = {},
 ): Promise<Messages> {
   const handlers = new Map<string, { readonly validate: Validate<unknown>; readonly handler: Handler<unknown> }>()
   const state: AnswerState = {
     handlers,
     onError,
+    blame,
+    onUse,
+    incoming: openBudget(MAX_INCOMING_BYTES),
+    answeringTo: new Map(),
     questions: createLimiter({
       perSecond: limits.questionsPerSecond ?? QUESTIONS_PER_SECOND,
       burst: limits.questionBurst ?? QUESTION_BURST,
@@ -78,6 +95,7 @@ export async function startMessages(
   await node.handle(PROTOCOL, (stream, connection) => answerStream(state, stream, connection), {
     maxInboundStreams: MAX_STREAMS_PER_CONNECTION,
     maxOutboundStreams: 2 * MAX_STREAMS_PER_CONNECTION,
+    runOnLimitedConnection: true,
   })
   return {
     handle<T>(name: string, validate: Validate<T>, handler: Handler<T>) {
@@ -90,7 +108,12 @@ export async function startMessages(
       const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout])
       if (!(await turns.enter(to, signal))) return { ok: false, code: 'timeout', reason: 'waited for earlier questions to this peer' }
       try {
-        return await ask(node, to, name, body, signal, options.validate)
+        const asked = await ask(node, to, name, body, signal, options.validate)
+        if (asked.peer !== undefined) {
+          if (asked.reply.ok && name !== ADDRESSES_QUESTION) onUse(asked.peer)
+          if (asked.fault !== undefined && !options.signal?.aborted) blame(asked.peer, asked.fault)
+        }
+        return asked.reply
       } finally {
         turns.leave(to)
       }
@@ -102,6 +125,11 @@ export async function startMessages(
 interface AnswerState {
   readonly handlers: ReadonlyMap<string, { readonly validate: Validate<unknown>; readonly handler: Handler<unknown> }>
   readonly onError: (error: unknown) => void
+  readonly blame: (peer: string, fault: Fault) => void
+  readonly onUse: (peer: string) => void
+  readonly incoming: Budget
+  /** Answers under way to each peer. */
+  readonly answeringTo: Map<string, number>
   readonly questions: Limiter
   readonly bytes: Limiter
   readonly refusals: Limiter
@@ -112,19 +140,26 @@ async function answerStream(state: AnswerState, stream: Stream, connection: Conn
   const from = connection.remotePeer.toString()
   const timer = setTimeout(() => stream.abort(new Error('time-out')), READ_TIMEOUT_MS + HANDLER_TIMEOUT_MS)
   try {
-    if (state.answering >= MAX_ANSWERING || !state.questions.take(from) || !state.bytes.take(from, 0)) {
+    const here = state.answeringTo.get(from) ?? 0
+    const crowded = state.answering >= MAX_ANSWERING || here >= MAX_ANSWERING_PER_PEER
+    if (crowded || !state.questions.take(from) || !state.bytes.take(from, 0)) {
       if (!state.refusals.take(from)) {
         connection.abort(new Error('flood'))
+        state.blame(from, 'flood')
         return
       }
       await finish(stream, { ok: false, code: 'busy', reason: 'too many questions; ask again shortly' })
       return
     }
     state.answering++
+    state.answeringTo.set(from, here + 1)
     try {
       await finish(stream, await answer(state, stream, from))
     } finally {
       state.answering--
+      const left = (state.answeringTo.get(from) ?? 1) - 1
+      if (left > 0) state.answeringTo.set(from, left)
+      else state.answeringTo.delete(from)
     }
   } catch (error) {
     // The peer left or stalled; a fault of ours was reported where it happened.
@@ -136,11 +171,17 @@ async function answerStream(state: AnswerState, stream: Stream, connection: Conn
 
 async function answer(state: AnswerState, stream: Stream, from: string): Promise<Reply> {
   const timer = setTimeout(() => stream.abort(new Error('no question in time')), READ_TIMEOUT_MS)
-  const question = await readFrame(stream).finally(() => clearTimeout(timer))
+  const question = await readFrame(stream, { budget: state.incoming }).finally(() => clearTimeout(timer))
   state.bytes.charge(from, question.bytes)
-  if (!question.ok) return { ok: false, code: 'malformed', reason: question.reason }
+  if (!question.ok) {
+    if (question.reason === NO_ROOM) return { ok: false, code: 'busy', reason: question.reason }
+    // a line that breaks before the first byte is nobody's fault
+    if (question.bytes > 0) state.blame(from, 'malformed')
+    return { ok: false, code: 'malformed', reason: question.reason }
+  }
   const { name, body } = (question.value ?? {}) as { name?: unknown; body?: unknown }
   const entry = isName(name) ? state.handlers.get(name) : undefined
+  if (name !== ADDRESSES_QUESTION) state.onUse(from)
   if (entry === undefined) return { ok: false, code: 'unknown', reason: isName(name) ? `no handler for ${name}` : 'no name' }
   try {
     const checked = entry.validate(body)
@@ -168,29 +209,37 @@ async function ask<T>(
   body: unknown,
   signal: AbortSignal,
   validate?: Validate<T>,
-): Promise<Reply<T>> {
-  const failed = (code: ReplyCode, reason: string): Reply<T> => ({ ok: false, code, reason })
+): Promise<{ readonly reply: Reply<T>; readonly peer?: string; readonly fault?: Fault }> {
   let stream: Stream
+  let peer: string
+  const failed = (code: ReplyCode, reason: string): Reply<T> => ({ ok: false, code, reason })
   try {
-    stream = await node.dialProtocol(multiaddr(to.startsWith('/') ? to : `/p2p/${to}`), PROTOCOL, { signal })
+    const connection = await node.dial(multiaddr(to.startsWith('/') ? to : `/p2p/${to}`), { signal })
+    peer = connection.remotePeer.toString()
+    stream = await connection.newStream(PROTOCOL, { signal, runOnLimitedConnection: true })
   } catch (error) {
-    return failed(signal.aborted ? 'timeout' : 'unreachable', (error as Error).message)
+    return { reply: failed(signal.aborted ? 'timeout' : 'unreachable', (error as Error).message) }
   }
   const onAbort = (): void => stream.abort(new Error('aborted'))
   signal.addEventListener('abort', onAbort, { once: true })
   try {
     await sendFrame(stream, { name, body }, signal)
     const frame = await readFrame(stream)
-    if (signal.aborted) return failed('timeout', 'no answer in time')
-    if (!frame.ok) return failed('malformed', frame.reason)
+    if (signal.aborted) return { peer, reply: failed('timeout', 'no answer in time'), fault: 'slow' }
+    // a line that breaks before the first byte is nobody's fault
+    if (!frame.ok && frame.bytes === 0) return { peer, reply: failed('unreachable', frame.reason) }
+    if (!frame.ok) return { peer, reply: failed('malformed', frame.reason), fault: 'malformed' }
     const reply = readReply(frame.value)
-    if (reply === undefined) return failed('malformed', 'not a reply')
-    if (!reply.ok || validate === undefined) return reply as Reply<T>
+    if (reply === undefined) return { peer, reply: failed('malformed', 'not a reply'), fault: 'malformed' }
+    if (!reply.ok || validate === undefined) return { peer, reply: reply as Reply<T> }
     const checked = validate(reply.value)
-    return checked.ok ? checked : failed('malformed', checked.reason)
+    if (checked.ok) return { peer, reply: checked }
+    // null is how peers say that they have no such thing
+    return { peer, reply: failed('malformed', checked.reason), ...(reply.value === null ? {} : { fault: 'malformed' }) }
   } catch (error) {
     if (isCallersMistake(error)) throw error
-    return failed(signal.aborted ? 'timeout' : 'unreachable', (error as Error).message)
+    if (signal.aborted) return { peer, reply: failed('timeout', 'no answer in time'), fault: 'slow' }
+    return { peer, reply: failed('unreachable', (error as Error).message) }
   } finally {
     signal.removeEventListener('abort', onAbort)
     // A stream that is read to its end costs nothing to close; any other is reset.
