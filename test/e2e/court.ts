@@ -48,7 +48,7 @@ export function caseOf(script: Script, solver: Address, claimId: bigint) {
     ...{ exprs: terms.exprs, stateSlots: terms.stateSlots, dataSlots: terms.dataSlots, probe: terms.probe },
     ...{ stepsPerCheckpoint: terms.stepsPerCheckpoint, checkpointsPerSlice: segments, slices: 1, operationsPerStep: 1n },
     ...{ assurance: 0, verifiers: 0, segments: 0, confirmSeconds: 0, sliceSeconds: 0, sealSeconds: 0, discloseSeconds: 0 },
-    ...{ revealSeconds: 0, challengeSeconds: 0, clockSeconds: terms.clockSeconds },
+    ...{ revealSeconds: 0, challengeSeconds: 0, clockSeconds: terms.clockSeconds, decoyOneIn: 0 },
   }
   return {
     claim: { taskId: claimId, solver, root: toHex(root), startState: start, endState: end, open: true },

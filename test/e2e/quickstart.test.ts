@@ -126,7 +126,7 @@ const more = (wei: string): string => String(BigInt(wei) + 1n)
 
 type Mutable<T> = T extends object ? { -readonly [K in keyof T]: Mutable<T[K]> } : T
 const FORGERIES: Readonly<Record<string, (r: Mutable<Receipt>) => void>> = {
-  'another format': (r) => void ((r as { format: string }).format = 'bitloom-receipt-2'),
+  'another format': (r) => void ((r as { format: string }).format = 'bitloom-receipt-1'),
   'a spec field': (r) => void (r.spec.stepsPerCheckpoint = 33),
   'fewer slices in the spec': (r) => void (r.spec.slices = 2),
   'the spec id': (r) => void (r.specId = flipped(r.specId) as never),
@@ -149,6 +149,7 @@ const FORGERIES: Readonly<Record<string, (r: Mutable<Receipt>) => void>> = {
   'a slice that nobody attested': (r) => void (r.slices[2]!.attestedBy = []),
   'a payment': (r) => void (r.slices[0]!.solverWei = more(r.slices[0]!.solverWei)),
   'what the solvers got': (r) => void (r.money.solversWei = more(r.money.solversWei)),
+  'what the pool got': (r) => void (r.money.poolWei = more(r.money.poolWei)),
   'what was escrowed': (r) => void (r.money.escrowedWei = more(r.money.escrowedWei)),
   'what came back': (r) => void (r.money.refundedWei = `-${r.money.refundedWei}1`),
   'money conjured up below nothing': (r) => {

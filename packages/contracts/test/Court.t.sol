@@ -13,8 +13,8 @@ contract CourtTest is Scene {
     uint256 internal constant BOND = 10 ether;
 
     function setUp() public override {
-        // after the token, Stake, Market, Audit and the arbiter
-        court = more.computeCreateAddress(address(this), more.getNonce(address(this)) + 5);
+        // after the token, Stake, Market, Audit, Decoys and the arbiter
+        court = more.computeCreateAddress(address(this), more.getNonce(address(this)) + 6);
         super.setUp();
         dispute = new Dispute(market, stake, audit, new Arbiter());
         assertEq(address(dispute), court, "court where it was expected");

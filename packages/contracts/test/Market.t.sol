@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 
 import {Scene} from "./Scene.sol";
 import {Merkle} from "../src/dispute/Merkle.sol";
+import {Intake} from "../src/market/Intake.sol";
 import {Market} from "../src/market/Market.sol";
 import {Signature} from "../src/market/Signature.sol";
 import {SpecLimits} from "../src/market/SpecLimits.sol";
@@ -89,7 +90,7 @@ contract MarketTest is Scene {
 
     function test_refuses_a_signature_by_another_key() public {
         Offer memory offer = anOffer(solver);
-        refuseOffer(offer, sign(RIVAL_KEY, offer), abi.encodeWithSelector(Market.OfferSignedBy.selector, rival, solver));
+        refuseOffer(offer, sign(RIVAL_KEY, offer), abi.encodeWithSelector(Intake.OfferSignedBy.selector, rival, solver));
     }
 
     function test_refuses_a_malleated_signature() public {
@@ -111,25 +112,25 @@ contract MarketTest is Scene {
     function test_refuses_an_expired_offer() public {
         Offer memory offer = anOffer(solver);
         offer.validUntil = uint64(block.timestamp - 1);
-        refuseOffer(offer, sign(SOLVER_KEY, offer), abi.encodeWithSelector(Market.OfferExpired.selector, offer.validUntil, block.timestamp));
+        refuseOffer(offer, sign(SOLVER_KEY, offer), abi.encodeWithSelector(Intake.OfferExpired.selector, offer.validUntil, block.timestamp));
     }
 
     function test_refuses_less_assurance_than_the_offer_wants() public {
         Offer memory offer = anOffer(solver);
         offer.minAssurance = 2;
-        refuseOffer(offer, sign(SOLVER_KEY, offer), abi.encodeWithSelector(Market.OfferWantsAssurance.selector, 2, 1));
+        refuseOffer(offer, sign(SOLVER_KEY, offer), abi.encodeWithSelector(Intake.OfferWantsAssurance.selector, 2, 1));
     }
 
     function test_refuses_a_long_contact_and_an_absurd_price() public {
         Offer memory offer = anOffer(solver);
         offer.contact = string(new bytes(513));
-        refuseOffer(offer, sign(SOLVER_KEY, offer), abi.encodeWithSelector(Market.ContactTooLong.selector, 513, 512));
+        refuseOffer(offer, sign(SOLVER_KEY, offer), abi.encodeWithSelector(Intake.ContactTooLong.selector, 513, 512));
         offer = anOffer(solver);
         offer.weiPerTeraop = 1 << 128;
         refuseOffer(
             offer,
             sign(SOLVER_KEY, offer),
-            abi.encodeWithSelector(Market.AmountTooLarge.selector, bytes32("weiPerTeraop"), 1 << 128, (1 << 128) - 1)
+            abi.encodeWithSelector(Intake.AmountTooLarge.selector, bytes32("weiPerTeraop"), 1 << 128, (1 << 128) - 1)
         );
     }
 
@@ -156,20 +157,20 @@ contract MarketTest is Scene {
     function test_refuses_terms_below_the_offer() public {
         Terms memory terms = someTerms();
         terms.slicePriceWei = 8 ether - 1;
-        refuseTerms(terms, abi.encodeWithSelector(Market.PriceTooLow.selector, 8 ether - 1, 8 ether));
+        refuseTerms(terms, abi.encodeWithSelector(Intake.PriceTooLow.selector, 8 ether - 1, 8 ether));
         terms = someTerms();
         terms.auditFeeWei = 2 ether - 1;
-        refuseTerms(terms, abi.encodeWithSelector(Market.AuditFeeTooLow.selector, 2 ether - 1, 2 ether));
+        refuseTerms(terms, abi.encodeWithSelector(Intake.AuditFeeTooLow.selector, 2 ether - 1, 2 ether));
         terms = someTerms();
         terms.bondWei = 8 ether - 1;
-        refuseTerms(terms, abi.encodeWithSelector(Market.BondTooLow.selector, 8 ether - 1, 8 ether));
+        refuseTerms(terms, abi.encodeWithSelector(Intake.BondTooLow.selector, 8 ether - 1, 8 ether));
     }
 
     function test_prices_round_up() public {
         Offer memory offer = anOffer(solver);
         offer.weiPerTeraop = 1; // 8e9 operations cost 0.008 wei: one
         bytes memory signature = sign(SOLVER_KEY, offer);
-        vm.expectRevert(abi.encodeWithSelector(Market.PriceTooLow.selector, 0, 1));
+        vm.expectRevert(abi.encodeWithSelector(Intake.PriceTooLow.selector, 0, 1));
         vm.prank(submitter);
         market.submit(aSpec(), Terms(0, 0, 0), offer, signature, noPermit());
         vm.prank(submitter);
@@ -218,8 +219,20 @@ contract MarketTest is Scene {
         spec.operationsPerStep = 0;
         refuseSpec(spec, "operationsPerStep", 0, 1, type(uint64).max);
         spec = aSpec();
-        spec.assurance = 3;
-        refuseSpec(spec, "assurance", 3, 0, 2);
+        spec.assurance = 4;
+        refuseSpec(spec, "assurance", 4, 0, 3);
+        spec = aSpec();
+        (spec.assurance, spec.verifiers) = (3, 0);
+        refuseSpec(spec, "verifiers", 0, 1, 15);
+        spec.verifiers = 16;
+        refuseSpec(spec, "verifiers", 16, 1, 15);
+        spec = aSpec();
+        spec.decoyOneIn = 7;
+        refuseSpec(spec, "decoyOneIn", 7, 8, 1024);
+        spec.decoyOneIn = 1025;
+        refuseSpec(spec, "decoyOneIn", 1025, 8, 1024);
+        (spec.decoyOneIn, spec.assurance) = (64, 0);
+        refuseSpec(spec, "decoyOneIn", 64, 8, 0);
         spec = aSpec();
         spec.verifiers = 0;
         refuseSpec(spec, "verifiers", 0, 1, 16);
@@ -416,7 +429,9 @@ contract MarketTest is Scene {
             assertConserved();
         }
         assertStatus(taskId, TaskStatus.Done);
-        assertEq(stake.freeOf(solver), before + 3 * 8 ether, "solver");
+        // a fiftieth of each slice is the pool's
+        assertEq(stake.freeOf(solver), before + 3 * 7.84 ether, "solver");
+        assertEq(stake.poolWei(), 3 * 0.16 ether, "pool");
         assertEq(stake.lockedOf(solver), 0, "bond back");
         uint256 seatsAfter = 0;
         for (uint256 i = 0; i < VERIFIERS; ++i) {
@@ -494,8 +509,8 @@ contract MarketTest is Scene {
         auditHonestly(claimId);
         passWindow(claimId);
         vm.startPrank(court);
-        market.contest(claimId, challenger);
-        market.contest(claimId, rival);
+        market.contest(claimId, challenger, 0);
+        market.contest(claimId, rival, 0);
         market.uncontest(claimId, rival);
         vm.stopPrank();
         vm.expectRevert(abi.encodeWithSelector(Market.GamesOpen.selector, claimId, 1));
@@ -505,7 +520,7 @@ contract MarketTest is Scene {
         market.settle(taskId);
         vm.expectRevert(abi.encodeWithSelector(Market.ClaimNotOpen.selector, claimId, ClaimStatus.Settled));
         vm.prank(court);
-        market.contest(claimId, challenger);
+        market.contest(claimId, challenger, 0);
         vm.expectRevert(abi.encodeWithSelector(Market.NoGameOpen.selector, claimId));
         vm.prank(court);
         market.uncontest(claimId, challenger);
@@ -522,12 +537,12 @@ contract MarketTest is Scene {
         uint256 solverBefore = stake.freeOf(solver);
         uint256 burntBefore = stake.burntWei();
         vm.startPrank(court);
-        market.contest(claimId, challenger);
+        market.contest(claimId, challenger, 0);
         market.convict(claimId, challenger, 2);
         vm.stopPrank();
         vm.snapshotGasLastCall("Market", "convict");
-        // half of 32 and half of a seat of 100
-        assertEq(stake.freeOf(challenger) - challengerBefore, 16 ether + 50 ether, "challenger");
+        // half of 32, half of a seat of 100, and a quarter of the pool, which holds one slice's fee
+        assertEq(stake.freeOf(challenger) - challengerBefore, 16 ether + 50 ether + 0.04 ether, "challenger");
         // a quarter of the bond; of 72 escrowed one slice of 8 and four audits of 4 were earned
         assertEq(stake.freeOf(submitter) - submitterBefore, 8 ether + 48 ether, "submitter");
         assertEq(stake.burntWei() - burntBefore, 8 ether + 50 ether, "burnt");
@@ -549,8 +564,8 @@ contract MarketTest is Scene {
     function test_a_second_conviction_of_a_claim_takes_nothing() public {
         uint256 claimId = claimSlice(startTask());
         vm.startPrank(court);
-        market.contest(claimId, challenger);
-        market.contest(claimId, rival);
+        market.contest(claimId, challenger, 0);
+        market.contest(claimId, rival, 0);
         market.convict(claimId, challenger, 0);
         uint256 before = stake.freeOf(rival);
         market.convict(claimId, rival, 0);
@@ -572,10 +587,10 @@ contract MarketTest is Scene {
         claimId = claimSlice(startTask());
         uint256 all = stake.freeOf(challenger) + stake.freeOf(solver) + stake.lockedOf(solver);
         vm.startPrank(court);
-        market.contest(claimId, challenger);
+        market.contest(claimId, challenger, 0);
         market.convict(claimId, challenger, 0);
         vm.stopPrank();
-        assertEq(stake.poolWei(), 0, "an eighth of 32 is what there was");
+        assertEq(stake.poolWei(), 3 ether, "an eighth of 32 is four, a quarter of the pool one");
         // together with the submitter's quarter they still lose
         assertTrue(stake.freeOf(challenger) + stake.freeOf(solver) + 8 ether < all, "self-conviction costs");
         assertConserved();
@@ -585,7 +600,7 @@ contract MarketTest is Scene {
         uint256 claimId = claimSlice(startTask());
         bytes memory refusal = abi.encodeWithSelector(Market.NotAllowed.selector, address(this));
         vm.expectRevert(refusal);
-        market.contest(claimId, challenger);
+        market.contest(claimId, challenger, 0);
         vm.expectRevert(refusal);
         market.uncontest(claimId, challenger);
         vm.expectRevert(refusal);
@@ -593,7 +608,7 @@ contract MarketTest is Scene {
         vm.expectRevert(refusal);
         market.void(claimId, false);
         vm.startPrank(court);
-        market.contest(claimId, challenger);
+        market.contest(claimId, challenger, 0);
         vm.expectRevert(abi.encodeWithSelector(Market.NoSuchSegment.selector, 4, 4));
         market.convict(claimId, challenger, 4);
         vm.stopPrank();
@@ -681,7 +696,7 @@ contract MarketTest is Scene {
         market.settle(taskId);
         acceptSlice(taskId);
         assertStatus(taskId, TaskStatus.Done);
-        assertEq(stake.freeOf(rival), FUNDS / 2 + 32 ether, "rival");
+        assertEq(stake.freeOf(rival), FUNDS / 2 + 2 * 15.68 ether, "rival");
         assertEq(market.recordOf(rival).accepted, 2);
         assertConserved();
     }
@@ -722,7 +737,7 @@ contract MarketTest is Scene {
         market.cancel(taskId);
         assertStatus(taskId, TaskStatus.Cancelled);
         assertEq(stake.escrowOf(taskId), 0, "escrow");
-        assertEq(stake.freeOf(solver), FUNDS / 2 + 8 ether - 3.2 ether, "solver");
+        assertEq(stake.freeOf(solver), FUNDS / 2 + 7.84 ether - 3.2 ether, "solver");
     }
 
     // ---------------------------------------------------------------- fuzz
@@ -755,7 +770,9 @@ contract MarketTest is Scene {
         }
         assertStatus(taskId, TaskStatus.Done);
         assertEq(stake.escrowOf(taskId), 0, "escrow");
-        assertEq(stake.freeOf(solver), FUNDS / 2 + spec.slices * terms.slicePriceWei, "solver");
+        uint256 poolWei = spec.slices * (terms.slicePriceWei / 50);
+        assertEq(stake.poolWei(), poolWei, "pool");
+        assertEq(stake.freeOf(solver), FUNDS / 2 + spec.slices * terms.slicePriceWei - poolWei, "solver");
         assertEq(stake.freeOf(submitter), escrowed - spec.slices * terms.slicePriceWei - audited * terms.auditFeeWei, "refund");
         assertConserved();
     }

@@ -5,11 +5,12 @@ pragma solidity ^0.8.28;
 import {Test} from "./Test.sol";
 import {Merkle} from "../src/dispute/Merkle.sol";
 import {Audit} from "../src/market/Audit.sol";
+import {Decoys} from "../src/market/Decoys.sol";
 import {Market} from "../src/market/Market.sol";
 import {Moment} from "../src/market/Moment.sol";
 import {IToken, Stake} from "../src/market/Stake.sol";
 import {TestToken} from "../src/market/TestToken.sol";
-import {Assignment, IDocket, ILedger, ITasks, Offer, Permit, Spec, Stage, Task, TaskStatus, Terms, Verdict} from "../src/market/Types.sol";
+import {Assignment, IDecoys, IDocket, ILedger, ITasks, Offer, Permit, Spec, Stage, Task, TaskStatus, Terms, Verdict} from "../src/market/Types.sol";
 
 /// Cheatcodes that Test.sol does not declare.
 interface MoreVm {
@@ -30,6 +31,7 @@ abstract contract Scene is Test {
     Stake internal stake;
     Market internal market;
     Audit internal audit;
+    Decoys internal decoys;
     address internal court = address(0xC0047);
     address internal challenger = address(0xC4A11);
     address internal submitter = vm.addr(SUBMITTER_KEY);
@@ -70,11 +72,14 @@ abstract contract Scene is Test {
         uint256 nonce = more.getNonce(address(this));
         address marketAt = more.computeCreateAddress(address(this), nonce + 1);
         address auditAt = more.computeCreateAddress(address(this), nonce + 2);
-        stake = new Stake(IToken(token_), marketAt, auditAt, court);
-        market = new Market(stake, IDocket(auditAt), court);
-        audit = new Audit(stake, market, court);
+        address decoysAt = more.computeCreateAddress(address(this), nonce + 3);
+        stake = new Stake(IToken(token_), marketAt, auditAt, court, decoysAt);
+        market = new Market(stake, IDocket(auditAt), court, IDecoys(decoysAt));
+        audit = new Audit(stake, market, court, IDecoys(decoysAt));
+        decoys = new Decoys(stake, market, audit, court);
         assertEq(address(market), marketAt, "market where it was expected");
         assertEq(address(audit), auditAt, "audit where it was expected");
+        assertEq(address(decoys), decoysAt, "decoys where they were expected");
     }
 
     // ---------------------------------------------------------------- papers
@@ -101,7 +106,8 @@ abstract contract Scene is Test {
             discloseSeconds: 60,
             revealSeconds: 60,
             challengeSeconds: 30,
-            clockSeconds: 120
+            clockSeconds: 120,
+            decoyOneIn: 0
         });
     }
 

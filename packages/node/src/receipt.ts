@@ -22,7 +22,7 @@ import { type Bitloom, type ChainEvent, fullAbi, type Network, type Spec, specId
 import { type Address, decodeFunctionData, type Hash, type Hex } from 'viem'
 import { readQuarrel } from './court.ts'
 
-export const RECEIPT_FORMAT = 'bitloom-receipt-1'
+export const RECEIPT_FORMAT = 'bitloom-receipt-2'
 
 export type AcceptedSlice = {
   readonly slice: number
@@ -86,7 +86,14 @@ export type Receipt = {
   readonly final: { readonly stateRoot: Hex; readonly slots: readonly { readonly name: string; readonly root: Hex }[] }
   readonly slices: readonly AcceptedSlice[]
   readonly disputes: readonly DecidedDispute[]
-  readonly money: { readonly escrowedWei: string; readonly solversWei: string; readonly verifiersWei: string; readonly refundedWei: string }
+  readonly money: {
+    readonly escrowedWei: string
+    readonly solversWei: string
+    readonly verifiersWei: string
+    /** A fiftieth of each slice: what forced errors are paid with. */
+    readonly poolWei: string
+    readonly refundedWei: string
+  }
   /** SHA-256 of the files that came with it. */
   readonly files: Readonly<Record<string, Hex>>
 }
@@ -154,6 +161,11 @@ export async function makeReceipt(bitloom: Bitloom, parts: ReceiptParts): Promis
       escrowedWei: sum(named('Offered').map((e) => wei(e.args.escrowWei))),
       solversWei: sum(named('Settled').map((e) => wei(e.args.solverWei))),
       verifiersWei: sum(named('Settled').map((e) => wei(e.args.verifiersWei))),
+      poolWei: sum(
+        named('Released')
+          .filter((e) => String(e.args.to).toLowerCase() === bitloom.network.contracts.Stake.toLowerCase())
+          .map((e) => wei(e.args.amountWei)),
+      ),
       refundedWei: sum([...named('Halted'), ...named('Finished')].map((e) => wei(e.args.refundWei))),
     },
     files: parts.files,
@@ -320,12 +332,12 @@ export function checkReceipt(value: unknown, weights: Weights | undefined, files
     const m = r.money
     const amounts = [...Object.values(m), ...r.slices.flatMap((s) => [s.solverWei, s.verifiersWei])]
     if (!check('amounts', amounts.every(isAmount), `${amounts.length} amounts in wei, none below 0`)) return checks
-    const out = BigInt(m.solversWei) + BigInt(m.verifiersWei) + BigInt(m.refundedWei)
+    const out = BigInt(m.solversWei) + BigInt(m.verifiersWei) + BigInt(m.poolWei) + BigInt(m.refundedWei)
     const paid = r.slices.reduce((n, s) => n + BigInt(s.solverWei) + BigInt(s.verifiersWei), 0n)
     check(
       'money',
       BigInt(m.escrowedWei) === out && paid === BigInt(m.solversWei) + BigInt(m.verifiersWei),
-      `escrowed ${m.escrowedWei} wei = paid ${paid} + refunded ${m.refundedWei}`,
+      `escrowed ${m.escrowedWei} wei = paid ${paid} + pool ${m.poolWei} + refunded ${m.refundedWei}`,
     )
   } catch (error) {
     check('readable', false, error instanceof Error ? error.message.slice(0, 300) : String(error))

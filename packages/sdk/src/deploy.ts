@@ -4,11 +4,11 @@ import * as artefacts from '@bitloom/contracts'
 import { type Abi, type Address, createPublicClient, createWalletClient, getContractAddress, type Hex, http, type LocalAccount } from 'viem'
 import { type ContractName, chainOf, explained, type Network } from './client.ts'
 
-const ORDER = ['TestToken', 'Stake', 'Market', 'Audit', 'Arbiter', 'Dispute'] as const satisfies readonly ContractName[]
+const ORDER = ['TestToken', 'Stake', 'Market', 'Audit', 'Decoys', 'Arbiter', 'Dispute'] as const satisfies readonly ContractName[]
 const POLL_MS = 25
 
 /**
- * Deploys the six contracts with `account`, which must have ether for gas.
+ * Deploys the seven contracts (Market brings an eighth, Intake) with `account`, which must have ether for gas.
  * @throws {DeployError} another transaction of the account came between
  */
 export async function deploy(rpcUrl: string, chainId: number, account: LocalAccount): Promise<Network> {
@@ -21,9 +21,10 @@ export async function deploy(rpcUrl: string, chainId: number, account: LocalAcco
   ) as Record<ContractName, Address>
   const args: Record<(typeof ORDER)[number], readonly Address[]> = {
     TestToken: [],
-    Stake: [contracts.TestToken, contracts.Market, contracts.Audit, contracts.Dispute],
-    Market: [contracts.Stake, contracts.Audit, contracts.Dispute],
-    Audit: [contracts.Stake, contracts.Market, contracts.Dispute],
+    Stake: [contracts.TestToken, contracts.Market, contracts.Audit, contracts.Dispute, contracts.Decoys],
+    Market: [contracts.Stake, contracts.Audit, contracts.Dispute, contracts.Decoys],
+    Audit: [contracts.Stake, contracts.Market, contracts.Dispute, contracts.Decoys],
+    Decoys: [contracts.Stake, contracts.Market, contracts.Audit, contracts.Dispute],
     Arbiter: [],
     Dispute: [contracts.Market, contracts.Stake, contracts.Audit, contracts.Arbiter],
   }

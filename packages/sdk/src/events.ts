@@ -12,7 +12,7 @@ export type ChainEvent = {
   readonly logIndex: number
 }
 
-const WATCHED = ['Stake', 'Market', 'Audit', 'Dispute'] as const satisfies readonly ContractName[]
+const WATCHED = ['Stake', 'Market', 'Audit', 'Decoys', 'Dispute'] as const satisfies readonly ContractName[]
 /** Blocks asked for at once: what public RPC servers allow; halved as often as one of them allows less. */
 const SPAN = 2000n
 const TOO_MUCH = /range|too (many|large|big)|exceed|more than|limit/i

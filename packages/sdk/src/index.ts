@@ -1,6 +1,7 @@
 // Talking to the network.
 
 export * from './actions/audit.ts'
+export * from './actions/decoy.ts'
 export * from './actions/dispute.ts'
 export * from './actions/ledger.ts'
 export * from './actions/stake.ts'

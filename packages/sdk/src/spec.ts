@@ -27,13 +27,15 @@ export type Spec = {
   readonly revealSeconds: number
   readonly challengeSeconds: number
   readonly clockSeconds: number
+  /** Forced errors: one claim in so many shows a decoy (8 to 1,024); 0: none. */
+  readonly decoyOneIn: number
 }
 
 /** What one solver is paid and puts at risk, in wei of the token. */
 export type Terms = { readonly slicePriceWei: bigint; readonly auditFeeWei: bigint; readonly bondWei: bigint }
 
-/** How much of a slice is audited: nothing, a sample, everything. */
-export const ASSURANCE = { none: 0, spot: 1, full: 2 } as const
+/** How much of a slice is audited: nothing, a sample, everything, everything by each of several verifiers who must all agree. */
+export const ASSURANCE = { none: 0, spot: 1, full: 2, quorum: 3 } as const
 export type Assurance = keyof typeof ASSURANCE
 
 /** How a run is cut into claims, how it is checked, and how long everyone has. */
@@ -42,9 +44,12 @@ export type Plan = {
   readonly checkpointsPerSlice: number
   readonly slices: number
   readonly assurance: Assurance
+  /** Drawn for each slice. Of a quorum of k: the k - 1 beside the solver. */
   readonly verifiers: number
   readonly segments: number
   readonly windows: Windows
+  /** One claim in so many is a forced error; left out or 0: none. */
+  readonly decoyOneIn?: number
 }
 
 export type Windows = Pick<
@@ -69,6 +74,10 @@ export const BOND_SLICES = 4n
 export const AUDIT_MARKUP = 2n
 /** Slices of a new solver that are audited whole; Audit.sol's constant of the same name. */
 export const PROBATION = 2
+/** Slices without a fault after which a solver is sampled half as much; Audit.sol's constant of the same name. */
+export const PROVEN = 32
+/** Of a slice's price, the part that goes to the pool; Market.sol's constant of the same name. */
+export const POOL_FEE_SHARE = 50n
 const TERA = 10n ** 12n
 
 export const stepsOf = (spec: Pick<Spec, 'stepsPerCheckpoint' | 'checkpointsPerSlice' | 'slices'>): number =>
@@ -95,6 +104,7 @@ export function makeSpec(graph: Graph, stateRoots: readonly Uint8Array[], dataRo
     verifiers: plan.verifiers,
     segments: plan.segments,
     ...plan.windows,
+    decoyOneIn: plan.decoyOneIn ?? 0,
   }
 }
 
@@ -124,6 +134,7 @@ export const SPEC_ABI = [
       { name: 'revealSeconds', type: 'uint32' },
       { name: 'challengeSeconds', type: 'uint32' },
       { name: 'clockSeconds', type: 'uint32' },
+      { name: 'decoyOneIn', type: 'uint32' },
     ],
   },
 ] as const
@@ -169,7 +180,7 @@ export type Quote = {
   readonly cost: Cost
   readonly steps: number
   readonly terms: Terms
-  /** Paid if everything goes well: slices and expected audits. */
+  /** Paid if everything goes well: slices (of which a fiftieth to the pool) and expected audits. */
   readonly expectedWei: bigint
   /** Escrowed: every segment of every slice audited. What is not used comes back. */
   readonly escrowWei: bigint
@@ -178,26 +189,40 @@ export type Quote = {
   readonly bondWei: bigint
 }
 
-/** Segments of a slice that are audited, by the solver's number of slices accepted before. */
+/** What the solver gets of a slice's price; the rest is the pool's, which pays those who catch forced errors. */
+export const solverShareWei = (slicePriceWei: bigint): bigint => slicePriceWei - slicePriceWei / POOL_FEE_SHARE
+
+/** Segments of a slice that are audited, by the solver's number of slices accepted since its last fault. */
 export function auditedSegments(
   spec: Pick<Spec, 'assurance' | 'checkpointsPerSlice' | 'verifiers' | 'segments'>,
   acceptedBefore: number,
 ): number {
   if (spec.assurance === ASSURANCE.none) return 0
-  if (spec.assurance === ASSURANCE.full || acceptedBefore < PROBATION) return spec.checkpointsPerSlice
-  return Math.min(spec.checkpointsPerSlice, Math.max(1, spec.verifiers * spec.segments))
+  if (spec.assurance !== ASSURANCE.spot || acceptedBefore < PROBATION) return spec.checkpointsPerSlice
+  const sample = spec.verifiers * spec.segments
+  return Math.min(spec.checkpointsPerSlice, Math.max(1, acceptedBefore < PROVEN ? sample : Math.ceil(sample / 2)))
 }
+
+/** Re-runs of a segment that a slice pays for: each audited segment once, in a quorum once for each verifier. */
+export const paidAudits = (
+  spec: Pick<Spec, 'assurance' | 'checkpointsPerSlice' | 'verifiers' | 'segments'>,
+  acceptedBefore: number,
+): number => auditedSegments(spec, acceptedBefore) * (spec.assurance === ASSURANCE.quorum ? spec.verifiers : 1)
+
+/** The most re-runs that a slice may have to pay for: what its escrow holds. */
+export const mostAudits = (spec: Pick<Spec, 'assurance' | 'checkpointsPerSlice' | 'verifiers'>): number =>
+  spec.checkpointsPerSlice * (spec.assurance === ASSURANCE.quorum ? spec.verifiers : 1)
 
 /** The escrow of `slices` slices under `terms`. */
 export const escrowFor = (spec: Spec, terms: Terms, slices: number = spec.slices): bigint =>
-  BigInt(slices) * (terms.slicePriceWei + BigInt(spec.checkpointsPerSlice) * terms.auditFeeWei)
+  BigInt(slices) * (terms.slicePriceWei + BigInt(mostAudits(spec)) * terms.auditFeeWei)
 
 /** Everything a submitter should know about training `spec` under `offer`. */
 export function quoteFor(spec: Spec, graph: Graph, offer: Offer, acceptedBefore = 0): Quote {
   const terms = termsFor(spec, offer)
   let expectedWei = 0n
   for (let slice = 0; slice < spec.slices; slice++)
-    expectedWei += terms.slicePriceWei + BigInt(auditedSegments(spec, acceptedBefore + slice)) * terms.auditFeeWei
+    expectedWei += terms.slicePriceWei + BigInt(paidAudits(spec, acceptedBefore + slice)) * terms.auditFeeWei
   const steps = stepsOf(spec)
   return {
     operations: spec.operationsPerStep * BigInt(steps),

@@ -6,7 +6,7 @@
 // `redraw` (sealing), `lapse` (disclosing), `sweep` (revealing and after). The market's `settle` does the last of these itself.
 pragma solidity ^0.8.28;
 
-import {Assignment, ClaimView, IDocket, ILedger, ITasks, Spec, Stage, Verdict} from "./Types.sol";
+import {Assignment, ClaimView, IDecoys, IDocket, ILedger, ITasks, Spec, Stage, Verdict} from "./Types.sol";
 import {Merkle} from "../dispute/Merkle.sol";
 import {Moment} from "./Moment.sol";
 import {Randomness} from "./Randomness.sol";
@@ -15,6 +15,8 @@ import {SpecLimits} from "./SpecLimits.sol";
 contract Audit is IDocket {
     /// A solver's first slices since its last fault are audited whole: it has nothing to lose yet but its bond.
     uint256 public constant PROBATION = 2;
+    /// A solver with so many slices accepted since its last fault is sampled half as much, never less than one segment: it has a name to lose.
+    uint256 public constant PROVEN = 32;
     /// Draws of one claim: the first, and two more when verifiers were silent or their verdicts decide nothing. Then it is void.
     uint256 public constant MAX_ROUNDS = 3;
     /// Seats looked at for each place: misses once in 4 billion draws while half of the seats qualify, and a miss only costs another block.
@@ -38,7 +40,7 @@ contract Audit is IDocket {
         uint64 anchorBlock;
         Stage stage;
         uint8 round;
-        uint16 wanted; // segments to audit
+        uint16 wanted; // segments to audit, in a quorum by each verifier
         address submitter;
         uint24 sealSeconds;
         uint24 discloseSeconds;
@@ -49,18 +51,22 @@ contract Audit is IDocket {
         uint8 verifiers; // places to fill
         uint8 sealedCount;
         uint8 revealedCount;
+        bool quorum; // each place is dealt every segment, and all must agree
+        bool hasSeal; // the solver sealed the claim (Decoys.sol) and opens it before it discloses
+        bool masked; // what is sealed was sealed about a decoy
         uint48 deadline; // of the stage; while drawing: when an empty draw gives up
         uint48 windowFrom;
         uint48 seatTime; // seats count as they stood when the anchor was set
         uint48 seatCount;
     }
 
-    /// One verifier's part: the segments at positions i, i + places, i + 2·places … of the sorted list.
+    /// One verifier's part: the segments at positions i, i + places, i + 2·places … of the sorted list; in a quorum all of them.
     struct Place {
         address verifier;
         uint40 seat;
         uint40 revealedAt;
         Verdict verdict;
+        bool caught; // a decoy
         bytes32 seal;
         bytes32 digest; // of what the solver disclosed for this place
     }
@@ -75,13 +81,14 @@ contract Audit is IDocket {
     ILedger public immutable stake;
     ITasks public immutable market;
     address public immutable court;
+    IDecoys public immutable decoys;
 
     mapping(uint256 claimId => Case) private _cases;
     mapping(uint256 claimId => Place[]) private _places;
     mapping(uint256 claimId => uint16[]) private _segments;
     mapping(uint256 claimId => mapping(address verifier => uint8)) private _placeOf; // place + 1
-    /// Who has opened a dispute about a claim.
-    mapping(uint256 claimId => mapping(address verifier => bool)) public hasDisputed;
+    /// About which root of a claim somebody has opened a dispute last.
+    mapping(uint256 claimId => mapping(address verifier => bytes32)) private _disputedRoot;
 
     event Begun(uint256 indexed claimId, uint256 segments);
     /// The next draw uses this block's hash and the seats as they stand now.
@@ -97,6 +104,8 @@ contract Audit is IDocket {
     event VerifierSlashed(uint256 indexed claimId, address indexed verifier, Verdict verdict, uint256 takenWei);
     event Disputed(uint256 indexed claimId, address indexed verifier);
     event Restarted(uint256 indexed claimId, uint256 round);
+    /// The claim showed a decoy and is about this root now. Whoever was drawn and had not sealed is free.
+    event Unmasked(uint256 indexed claimId, bytes32 root);
     event Passed(uint256 indexed claimId);
     event Failed(uint256 indexed claimId, bool fault);
 
@@ -115,15 +124,16 @@ contract Audit is IDocket {
     error NotInClaim(uint256 segment, bytes32 leaf, bytes32 root);
     error NotPassed(uint256 claimId);
     error NothingToDo(uint256 claimId);
+    error SealNotOpened(uint256 claimId);
 
     modifier onlyMarket() {
         if (msg.sender != address(market)) revert NotAllowed(msg.sender);
         _;
     }
 
-    /// The other three contracts may not exist yet: their addresses follow from the deployer's nonce.
-    constructor(ILedger stake_, ITasks market_, address court_) {
-        (stake, market, court) = (stake_, market_, court_);
+    /// The other contracts may not exist yet: their addresses follow from the deployer's nonce.
+    constructor(ILedger stake_, ITasks market_, address court_, IDecoys decoys_) {
+        (stake, market, court, decoys) = (stake_, market_, court_, decoys_);
     }
 
     // ---------------------------------------------------------------- drawing
@@ -144,7 +154,9 @@ contract Audit is IDocket {
         c.checkpoints = uint16(spec.checkpointsPerSlice);
         uint256 wanted = _wanted(spec, acceptedBefore);
         c.wanted = uint16(wanted);
-        c.verifiers = uint8(spec.verifiers < wanted ? spec.verifiers : wanted);
+        c.quorum = spec.assurance == SpecLimits.QUORUM;
+        c.hasSeal = spec.decoyOneIn != 0;
+        c.verifiers = uint8(c.quorum || spec.verifiers < wanted ? spec.verifiers : wanted);
         emit Begun(claimId, wanted);
         if (wanted == 0) {
             _openWindow(claimId, c, block.timestamp);
@@ -154,7 +166,7 @@ contract Audit is IDocket {
         }
     }
 
-    /// Anybody, once the anchor block exists: draws verifiers for the vacant places, and with the first of a round the segments.
+    /// Anybody, once the anchor block exists: draws verifiers for the vacant places, and with the first of a claim the segments.
     function draw(uint256 claimId) external {
         Case storage c = _in(claimId, Stage.Drawing);
         if (Randomness.isLost(c.anchorBlock)) {
@@ -169,8 +181,10 @@ contract Audit is IDocket {
             _drewNobody(claimId, c);
             return;
         }
+        // INVARIANT: a claim's segments are drawn once. Were they drawn again for other verifiers, a solver that withholds the data of a segment that
+        // it forged would only have to wait until another one is drawn.
         if (_segments[claimId].length == 0) _segments[claimId] = _sample(seed, c.wanted, c.checkpoints);
-        _emitDrawn(claimId, c.round, places, into, found);
+        _emitDrawn(claimId, c, places, into, found);
         _enter(claimId, c, Stage.Sealing, c.sealSeconds);
     }
 
@@ -186,7 +200,11 @@ contract Audit is IDocket {
         place.verdict = Verdict.Sealed;
         c.sealedCount += 1;
         emit Sealed(claimId, msg.sender, sealed_);
-        if (c.sealedCount == _occupied(_places[claimId])) _enter(claimId, c, Stage.Disclosing, c.discloseSeconds);
+        Place[] storage places = _places[claimId];
+        if (c.sealedCount != _occupied(places)) return;
+        // A quorum goes on when it is complete; the places that no seat was found for are drawn for once more.
+        if (c.quorum && c.sealedCount != c.verifiers) _nextRound(claimId, c);
+        else _enter(claimId, c, Stage.Disclosing, c.discloseSeconds);
     }
 
     /// Anybody, when the time to seal is over: the silent lose a part of their seat and their place, which is drawn anew.
@@ -203,16 +221,8 @@ contract Audit is IDocket {
             _placeOf[claimId][places[i].verifier] = GONE;
             delete places[i];
         }
-        c.round += 1;
-        emit Redrawn(claimId, c.round, silent);
-        if (c.round < MAX_ROUNDS) {
-            _enter(claimId, c, Stage.Drawing, c.sealSeconds);
-            _anchor(claimId, c);
-        } else if (_sealedEnough(claimId, c)) {
-            _enter(claimId, c, Stage.Disclosing, c.discloseSeconds);
-        } else {
-            _fail(claimId, c, false);
-        }
+        emit Redrawn(claimId, c.round + 1, silent);
+        _nextRound(claimId, c);
     }
 
     // ---------------------------------------------------------------- disclosing
@@ -228,6 +238,7 @@ contract Audit is IDocket {
         Case storage c = _in(claimId, Stage.Disclosing);
         if (msg.sender != c.solver) revert NotSolver(c.solver, msg.sender);
         _mustBeInTime(c);
+        if (c.hasSeal && !decoys.isOpen(claimId)) revert SealNotOpened(claimId);
         uint16[] storage drawn = _segments[claimId];
         _mustHave(segments.length, drawn.length);
         _mustHave(stateRoots.length, drawn.length);
@@ -237,7 +248,7 @@ contract Audit is IDocket {
             if (segments[k] != drawn[k]) revert WrongSegment(k, segments[k], drawn[k]);
             _mustBeInClaim(c, segments[k], stateRoots[k], probeDigests[k], proofs[k]);
         }
-        _keepDigests(_places[claimId], probeDigests);
+        _keepDigests(c, _places[claimId], probeDigests);
         emit Disclosed(claimId, segments, probeDigests);
         _enter(claimId, c, Stage.Revealing, c.revealSeconds);
     }
@@ -251,7 +262,9 @@ contract Audit is IDocket {
 
     // ---------------------------------------------------------------- revealing
 
-    /// A verifier opens its seal. 1 same, 2 different, 3 unavailable. *Same* with a digest other than the disclosed one is a rubber stamp.
+    /// A verifier opens its seal. 1 same, 2 different, 3 unavailable. *Same* with a digest other than the disclosed one is a rubber stamp. Of a claim
+    /// that showed a decoy, *different* with the disclosed digest has caught it; what else was said of it but *unavailable* counts as *different* about
+    /// the true claim: whoever re-ran and was shown the truth as a decoy can prove the lie that came instead.
     function reveal(uint256 claimId, uint8 verdict, bytes32 digest, bytes32 salt) external {
         Case storage c = _in(claimId, Stage.Revealing);
         _mustBeInTime(c);
@@ -259,8 +272,16 @@ contract Audit is IDocket {
         bytes32 opened = keccak256(abi.encode(claimId, msg.sender, verdict, digest, salt));
         if (opened != place.seal) revert SealBroken(place.seal, opened);
         if (verdict < SAME || verdict > UNAVAILABLE) revert NoSuchVerdict(verdict);
-        if (verdict == SAME) place.verdict = digest == place.digest ? Verdict.Same : Verdict.Stamped;
-        else place.verdict = verdict == DIFFERENT ? Verdict.Different : Verdict.Unavailable;
+        if (verdict == UNAVAILABLE) {
+            place.verdict = Verdict.Unavailable;
+        } else if (c.masked) {
+            place.caught = verdict == DIFFERENT && digest == place.digest;
+            place.verdict = place.caught ? Verdict.Same : Verdict.Different;
+        } else if (verdict == SAME) {
+            place.verdict = digest == place.digest ? Verdict.Same : Verdict.Stamped;
+        } else {
+            place.verdict = Verdict.Different;
+        }
         place.revealedAt = uint40(block.timestamp);
         c.revealedCount += 1;
         emit Revealed(claimId, msg.sender, place.verdict, digest);
@@ -271,8 +292,31 @@ contract Audit is IDocket {
     /// The court: whoever opened a dispute about the claim. A verifier that said *different*, or will, has kept its word.
     function disputed(uint256 claimId, address verifier) external {
         if (msg.sender != court) revert NotAllowed(msg.sender);
-        hasDisputed[claimId][verifier] = true;
+        _disputedRoot[claimId][verifier] = _cases[claimId].root;
         emit Disputed(claimId, verifier);
+    }
+
+    /// The decoys: the claim showed one. Who has sealed keeps its place if they are enough; else the draw begins again, as for any claim about `root`.
+    /// That is no fault of anybody's and costs no round.
+    function unmask(uint256 claimId, bytes32 root) external {
+        if (msg.sender != address(decoys)) revert NotAllowed(msg.sender);
+        Case storage c = _cases[claimId];
+        c.root = root;
+        emit Unmasked(claimId, root);
+        if (c.stage == Stage.Disclosing) {
+            c.masked = true;
+        } else if (_sealedEnough(claimId, c)) {
+            c.masked = true;
+            Place[] storage places = _places[claimId];
+            for (uint256 i = 0; i < places.length; ++i) {
+                if (places[i].verdict != Verdict.Drawn) continue;
+                _placeOf[claimId][places[i].verifier] = 0;
+                delete places[i];
+            }
+            _enter(claimId, c, Stage.Disclosing, c.discloseSeconds);
+        } else {
+            _restart(claimId, c, 0);
+        }
     }
 
     // ---------------------------------------------------------------- the end
@@ -283,9 +327,9 @@ contract Audit is IDocket {
         bool changed = _chase(claimId, c);
         Tally memory t = _tally(claimId, c);
         bool decided = block.timestamp >= uint256(c.windowFrom) + c.challengeSeconds && !t.blocked;
-        if (2 * t.unavailable > c.wanted || (decided && !_carries(c, t))) {
+        if (2 * t.unavailable > _whole(c) || (decided && !_carries(c, t))) {
             c.round += 1;
-            if (c.round < MAX_ROUNDS) _restart(claimId, c);
+            if (c.round < MAX_ROUNDS) _restart(claimId, c, GONE);
             else _fail(claimId, c, false);
         } else if (!changed) {
             revert NothingToDo(claimId);
@@ -299,6 +343,7 @@ contract Audit is IDocket {
         if (!passed(claimId)) revert NotPassed(claimId);
         _enter(claimId, c, Stage.Closed, 0);
         emit Passed(claimId);
+        if (c.masked) decoys.payCatchers(claimId, _filtered(claimId, true), _places[claimId].length);
         return payees(claimId);
     }
 
@@ -332,41 +377,46 @@ contract Audit is IDocket {
         (round, anchorBlock) = (c.round, c.anchorBlock);
     }
 
-    /// Who re-runs which segment, ascending by segment; nobody where a place is vacant.
+    /// Whether a verifier has opened a dispute about the claim as it is: about its true root, where it showed a decoy.
+    function hasDisputed(uint256 claimId, address verifier) public view returns (bool) {
+        bytes32 root = _cases[claimId].root;
+        return root != 0 && _disputedRoot[claimId][verifier] == root;
+    }
+
+    /// Who re-runs which segment, ascending by segment, in a quorum each segment once for each place; nobody where a place is vacant.
     function assignmentsOf(uint256 claimId) external view returns (Assignment[] memory list) {
         Place[] storage places = _places[claimId];
         uint16[] storage segments = _segments[claimId];
-        list = new Assignment[](segments.length);
+        // While a claim is drawn for again it has segments and no places.
+        if (places.length == 0) return list;
+        uint256 times = _cases[claimId].quorum ? places.length : 1;
+        list = new Assignment[](segments.length * times);
         for (uint256 k = 0; k < list.length; ++k) {
             Place storage place = places[k % places.length];
-            list[k] = Assignment({segment: segments[k], verifier: place.verifier, verdict: place.verdict});
+            list[k] = Assignment({segment: segments[k / times], verifier: place.verifier, verdict: place.verdict});
         }
     }
 
     /// Who said *same* and showed it, and for how many segments.
     function payees(uint256 claimId) public view returns (address[] memory verifiers, uint32[] memory segments) {
-        Place[] storage places = _places[claimId];
-        uint256 n = 0;
-        for (uint256 i = 0; i < places.length; ++i) {
-            if (places[i].verdict == Verdict.Same) ++n;
-        }
-        (verifiers, segments) = (new address[](n), new uint32[](n));
-        n = 0;
-        for (uint256 i = 0; i < places.length; ++i) {
-            if (places[i].verdict != Verdict.Same) continue;
-            verifiers[n] = places[i].verifier;
-            segments[n++] = uint32(_share(_cases[claimId].wanted, places.length, i));
+        verifiers = _filtered(claimId, false);
+        segments = new uint32[](verifiers.length);
+        Case storage c = _cases[claimId];
+        for (uint256 i = 0; i < segments.length; ++i) {
+            segments[i] = uint32(_shareOf(c, _places[claimId].length, _placeOf[claimId][verifiers[i]] - 1));
         }
     }
 
-    /// Who attested this segment: at most one verifier.
+    /// Who attested this segment: at most one verifier, in a quorum any of them.
     function attesters(uint256 claimId, uint32 segment) external view returns (address[] memory verifiers) {
-        Place[] storage places = _places[claimId];
         uint16[] storage segments = _segments[claimId];
-        for (uint256 k = 0; k < segments.length; ++k) {
-            if (segments[k] != segment || places[k % places.length].verdict != Verdict.Same) continue;
+        uint256 places = _places[claimId].length;
+        if (_cases[claimId].quorum) return _filtered(claimId, false);
+        for (uint256 k = 0; k < segments.length && places != 0; ++k) {
+            Place storage place = _places[claimId][k % places];
+            if (segments[k] != segment || place.verdict != Verdict.Same) continue;
             verifiers = new address[](1);
-            verifiers[0] = places[k % places.length].verifier;
+            verifiers[0] = place.verifier;
             return verifiers;
         }
     }
@@ -384,8 +434,9 @@ contract Audit is IDocket {
     function _wanted(Spec memory spec, uint256 acceptedBefore) private pure returns (uint256) {
         if (spec.assurance == SpecLimits.NONE) return 0;
         uint256 all = spec.checkpointsPerSlice;
-        if (spec.assurance == SpecLimits.FULL || acceptedBefore < PROBATION) return all;
+        if (spec.assurance != SpecLimits.SPOT || acceptedBefore < PROBATION) return all;
         uint256 sample = uint256(spec.verifiers) * spec.segments;
+        if (acceptedBefore >= PROVEN) sample = (sample + 1) / 2;
         if (sample == 0) return 1;
         return sample < all ? sample : all;
     }
@@ -420,6 +471,10 @@ contract Audit is IDocket {
             else places[into[found]] = place;
             ++found;
         }
+        // A quorum's missing places stay open; a sample is dealt to those who were found.
+        if (fresh && c.quorum && found != 0) {
+            while (places.length < c.verifiers) places.push();
+        }
     }
 
     /// The place that a seat's owner would get; a vacant one if it does not qualify.
@@ -444,22 +499,22 @@ contract Audit is IDocket {
         }
     }
 
-    function _emitDrawn(uint256 claimId, uint256 round, Place[] storage places, uint256[] memory into, uint256 found) private {
+    function _emitDrawn(uint256 claimId, Case storage c, Place[] storage places, uint256[] memory into, uint256 found) private {
         uint16[] storage drawn = _segments[claimId];
         uint256 size = 0;
         for (uint256 i = 0; i < found; ++i) {
-            size += _share(drawn.length, places.length, into[i]);
+            size += _shareOf(c, places.length, into[i]);
         }
         address[] memory verifiers = new address[](size);
         uint32[] memory segments = new uint32[](size);
         uint256 n = 0;
         for (uint256 i = 0; i < found; ++i) {
-            for (uint256 k = into[i]; k < drawn.length; k += places.length) {
+            for (uint256 k = c.quorum ? 0 : into[i]; k < drawn.length; k += c.quorum ? 1 : places.length) {
                 verifiers[n] = places[into[i]].verifier;
                 segments[n++] = drawn[k];
             }
         }
-        emit Drawn(claimId, round, verifiers, segments);
+        emit Drawn(claimId, c.round, verifiers, segments);
     }
 
     /// Nobody qualifies: goes on with those who have sealed if they are enough; else tries with a later block until the patience is over.
@@ -470,16 +525,28 @@ contract Audit is IDocket {
         else _anchor(claimId, c);
     }
 
-    /// All over again with other verifiers and other segments. What was disclosed before may be drawn again and could be copied: a claim gets here
-    /// only when its verifiers failed it, and whoever attests is liable all the same.
-    function _restart(uint256 claimId, Case storage c) private {
+    /// Some places are empty: draws for them once more, or goes on without when the rounds are used up.
+    function _nextRound(uint256 claimId, Case storage c) private {
+        c.round += 1;
+        if (c.round < MAX_ROUNDS) {
+            _enter(claimId, c, Stage.Drawing, c.sealSeconds);
+            _anchor(claimId, c);
+        } else if (_sealedEnough(claimId, c)) {
+            _enter(claimId, c, Stage.Disclosing, c.discloseSeconds);
+        } else {
+            _fail(claimId, c, false);
+        }
+    }
+
+    /// All over again with other verifiers and the same segments; `mark` is GONE where those of before must not come back. What was disclosed before
+    /// could be copied now: a claim gets here only when its verifiers failed it, and whoever attests is liable all the same.
+    function _restart(uint256 claimId, Case storage c, uint8 mark) private {
         Place[] storage places = _places[claimId];
         for (uint256 i = 0; i < places.length; ++i) {
-            if (places[i].verdict != Verdict.Vacant) _placeOf[claimId][places[i].verifier] = GONE;
+            if (places[i].verdict != Verdict.Vacant) _placeOf[claimId][places[i].verifier] = mark;
         }
         delete _places[claimId];
-        delete _segments[claimId];
-        (c.sealedCount, c.revealedCount, c.windowFrom) = (0, 0, 0);
+        (c.sealedCount, c.revealedCount, c.windowFrom, c.masked) = (0, 0, 0, false);
         emit Restarted(claimId, c.round);
         _enter(claimId, c, Stage.Drawing, c.sealSeconds);
         _anchor(claimId, c);
@@ -493,8 +560,12 @@ contract Audit is IDocket {
     }
 
     /// What each place's seal must hold: keccak256 of its segments' probe digests, ascending.
-    function _keepDigests(Place[] storage places, bytes32[] calldata probeDigests) private {
+    function _keepDigests(Case storage c, Place[] storage places, bytes32[] calldata probeDigests) private {
         for (uint256 i = 0; i < places.length; ++i) {
+            if (c.quorum) {
+                places[i].digest = keccak256(abi.encodePacked(probeDigests));
+                continue;
+            }
             bytes32[] memory part = new bytes32[](_share(probeDigests.length, places.length, i));
             for (uint256 k = 0; k < part.length; ++k) {
                 part[k] = probeDigests[i + k * places.length];
@@ -555,6 +626,30 @@ contract Audit is IDocket {
         return total / places + (index < total % places ? 1 : 0);
     }
 
+    /// Segments of a place: its share of a sample, all of them in a quorum.
+    function _shareOf(Case storage c, uint256 places, uint256 index) private view returns (uint256) {
+        return c.quorum ? c.wanted : _share(c.wanted, places, index);
+    }
+
+    /// Re-runs of segments that the whole audit asks for.
+    function _whole(Case storage c) private view returns (uint256) {
+        return c.quorum ? uint256(c.wanted) * c.verifiers : c.wanted;
+    }
+
+    /// Who said *same* and showed it; `caught`: only those who have caught a decoy.
+    function _filtered(uint256 claimId, bool caught) private view returns (address[] memory list) {
+        Place[] storage places = _places[claimId];
+        list = new address[](places.length);
+        uint256 n = 0;
+        for (uint256 i = 0; i < places.length; ++i) {
+            if (places[i].verdict == Verdict.Same && (places[i].caught || !caught)) list[n++] = places[i].verifier;
+        }
+        // SAFETY: shortens the array in place; n is at most its length.
+        assembly ("memory-safe") {
+            mstore(list, n)
+        }
+    }
+
     function _occupied(Place[] storage places) private view returns (uint256 n) {
         for (uint256 i = 0; i < places.length; ++i) {
             if (places[i].verdict != Verdict.Vacant) ++n;
@@ -572,8 +667,9 @@ contract Audit is IDocket {
         if (place.verdict != wanted) revert WrongVerdict(claimId, verifier, place.verdict);
     }
 
-    /// Whether those who have sealed hold at least half of the segments.
+    /// Whether those who have sealed hold at least half of the segments; in a quorum all places have sealed.
     function _sealedEnough(uint256 claimId, Case storage c) private view returns (bool) {
+        if (c.quorum) return c.sealedCount == c.verifiers;
         Place[] storage places = _places[claimId];
         uint256 segments = 0;
         for (uint256 i = 0; i < places.length; ++i) {
@@ -582,20 +678,22 @@ contract Audit is IDocket {
         return segments != 0 && 2 * segments >= c.wanted;
     }
 
-    /// At least half of the segments are *same*, those of refuted verifiers not counted: they were judged already, and the claim stood.
+    /// At least half of the segments are *same*, in a quorum all of them; those of refuted verifiers not counted: they were judged already, and the
+    /// claim stood.
     function _carries(Case storage c, Tally memory t) private view returns (bool) {
-        return 2 * t.same >= c.wanted - t.refuted;
+        uint256 left = _whole(c) - t.refuted;
+        return c.quorum ? t.same == left : 2 * t.same >= left;
     }
 
     function _tally(uint256 claimId, Case storage c) private view returns (Tally memory t) {
         Place[] storage places = _places[claimId];
         for (uint256 i = 0; i < places.length; ++i) {
             Verdict verdict = places[i].verdict;
-            uint256 segments = _share(c.wanted, places.length, i);
+            uint256 segments = _shareOf(c, places.length, i);
             if (verdict == Verdict.Same) t.same += segments;
             else if (verdict == Verdict.Unavailable) t.unavailable += segments;
             else if (verdict != Verdict.Different) continue;
-            else if (hasDisputed[claimId][places[i].verifier]) t.refuted += segments;
+            else if (hasDisputed(claimId, places[i].verifier)) t.refuted += segments;
             else if (block.timestamp <= _wordUntil(c, places[i])) t.blocked = true;
         }
     }
@@ -619,9 +717,10 @@ contract Audit is IDocket {
             if (place.verdict == Verdict.Sealed) {
                 place.verdict = Verdict.Missing;
                 _slash(claimId, place, MISSING_SHARE, address(stake));
-            } else if (place.verdict == Verdict.Different && !hasDisputed[claimId][place.verifier] && block.timestamp > _wordUntil(c, place)) {
+            } else if (place.verdict == Verdict.Different && !hasDisputed(claimId, place.verifier) && block.timestamp > _wordUntil(c, place)) {
                 place.verdict = Verdict.Idle;
-                _slash(claimId, place, WHOLE_SHARE, c.solver);
+                // A solver must not gain from a decoy, nor from a lie that it shows as the truth behind one.
+                _slash(claimId, place, WHOLE_SHARE, c.masked ? address(stake) : c.solver);
             } else {
                 continue;
             }

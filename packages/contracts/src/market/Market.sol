@@ -5,21 +5,17 @@
 pragma solidity ^0.8.28;
 
 import {
-    Claim, ClaimStatus, ClaimView, IDocket, ILedger, ITasks, Offer, Permit, Record, Spec, Task, TaskStatus, Terms
+    Claim, ClaimStatus, ClaimView, IDecoys, IDocket, ILedger, ITasks, Offer, Permit, Record, Spec, Task, TaskStatus, Terms
 } from "./Types.sol";
 import {Merkle} from "../dispute/Merkle.sol";
+import {Intake} from "./Intake.sol";
 import {Moment} from "./Moment.sol";
 import {OfferHash} from "./OfferHash.sol";
-import {Signature} from "./Signature.sol";
 import {SpecLimits} from "./SpecLimits.sol";
 
 contract Market is ITasks {
-    /// Scalar operations that an offer's price is for.
-    uint256 public constant TERA = 1e12;
-    /// Amounts and prices are below this, so that no product of them with a spec's bounded counts overflows.
-    uint256 public constant MAX_AMOUNT = type(uint128).max;
-    /// A contact is an address on the network, not a document.
-    uint256 public constant MAX_CONTACT_BYTES = 512;
+    /// Of each slice's price a fiftieth goes to the pool: what forced errors pay those who catch them with (Decoys.sol).
+    uint256 public constant POOL_FEE_SHARE = 50;
     /// A convicted bond: half to the challenger, which pays its gas and its work; a quarter to the submitter for the lost time; the rest is burnt,
     /// so that convicting oneself always costs.
     uint256 public constant CHALLENGER_SHARE = 2;
@@ -37,6 +33,9 @@ contract Market is ITasks {
     ILedger public immutable stake;
     IDocket public immutable audit;
     address public immutable court;
+    IDecoys public immutable decoys;
+    /// Looks at specs, offers and terms; stateless.
+    Intake public immutable intake;
 
     uint256 public taskCount;
     uint256 public claimCount;
@@ -84,16 +83,7 @@ contract Market is ITasks {
     error WrongStatus(uint256 taskId, TaskStatus status);
     error TooEarly(uint256 deadline, uint256 time);
     error TooLate(uint256 deadline, uint256 time);
-    error OfferExpired(uint256 validUntil, uint256 time);
-    error OfferSignedBy(address signer, address solver);
     error OfferFull(bytes32 offerHash, uint256 capacity);
-    error OfferWantsAssurance(uint256 minAssurance, uint256 assurance);
-    error ContactTooLong(uint256 length, uint256 most);
-    /// `field` is the name in ASCII.
-    error AmountTooLarge(bytes32 field, uint256 value, uint256 most);
-    error PriceTooLow(uint256 slicePriceWei, uint256 leastWei);
-    error AuditFeeTooLow(uint256 auditFeeWei, uint256 leastWei);
-    error BondTooLow(uint256 bondWei, uint256 leastWei);
     error ClaimOpen(uint256 taskId, uint256 claimId);
     error NoOpenClaim(uint256 taskId);
     error ClaimNotOpen(uint256 claimId, ClaimStatus status);
@@ -104,13 +94,14 @@ contract Market is ITasks {
     error NoSuchSegment(uint256 segment, uint256 segments);
 
     modifier onlyCourt() {
-        if (msg.sender != court) revert NotAllowed(msg.sender);
+        _mustBeCaller(court);
         _;
     }
 
-    /// The other three contracts may not exist yet: their addresses follow from the deployer's nonce.
-    constructor(ILedger stake_, IDocket audit_, address court_) {
-        (stake, audit, court) = (stake_, audit_, court_);
+    /// The other contracts may not exist yet: their addresses follow from the deployer's nonce.
+    constructor(ILedger stake_, IDocket audit_, address court_, IDecoys decoys_) {
+        (stake, audit, court, decoys) = (stake_, audit_, court_, decoys_);
+        intake = new Intake();
     }
 
     // ---------------------------------------------------------------- the submitter
@@ -120,7 +111,6 @@ contract Market is ITasks {
         external
         returns (uint256 taskId)
     {
-        SpecLimits.check(spec);
         taskId = ++taskCount;
         _specs[taskId] = spec;
         Task storage task = _tasks[taskId];
@@ -159,7 +149,7 @@ contract Market is ITasks {
     function confirm(uint256 taskId) external {
         Task storage task = _tasks[taskId];
         _mustBe(taskId, task, TaskStatus.Offered);
-        _mustBeSolver(taskId, task);
+        if (msg.sender != task.solver) revert NotSolver(taskId, task.solver, msg.sender);
         _mustBeInTime(task);
         task.status = TaskStatus.Running;
         task.deadline = uint48(block.timestamp + _specs[taskId].sliceSeconds);
@@ -181,12 +171,7 @@ contract Market is ITasks {
         external
         returns (uint256 claimId)
     {
-        Task storage task = _tasks[taskId];
-        _mustBe(taskId, task, TaskStatus.Running);
-        _mustBeSolver(taskId, task);
-        if (task.openClaim != 0) revert ClaimOpen(taskId, task.openClaim);
-        if (slice != task.accepted) revert WrongSlice(slice, task.accepted);
-        _mustBeInTime(task);
+        Task storage task = _mayClaim(taskId, slice, msg.sender);
         {
             uint256 segments = _specs[taskId].checkpointsPerSlice;
             bytes32 leaf = Moment.hash(endState, probeCommit);
@@ -204,9 +189,11 @@ contract Market is ITasks {
             games: 0,
             taskId: uint64(taskId),
             blockNumber: uint64(block.number),
-            time: uint64(block.timestamp)
+            time: uint64(block.timestamp),
+            firstGame: 0
         });
         emit Claimed(taskId, claimId, msg.sender, slice, root, task.state, endState, probeCommit);
+        if (_specs[taskId].decoyOneIn != 0) decoys.bind(claimId, taskId, slice, msg.sender);
         audit.begin(claimId, _records[msg.sender].streak);
     }
 
@@ -232,6 +219,9 @@ contract Market is ITasks {
 
         uint256 verifiersWei = _payVerifiers(taskId, claimId);
         uint256 priceWei = _terms[taskId].slicePriceWei;
+        // A sealed slice's fee went to the pool when it was sealed.
+        if (_specs[taskId].decoyOneIn == 0) _payPool(taskId, priceWei);
+        priceWei -= priceWei / POOL_FEE_SHARE;
         _release(taskId, solver, priceWei);
         emit Settled(taskId, claimId, solver, claimed.slice, priceWei, verifiersWei, last ? 0 : task.deadline);
         if (last) {
@@ -260,10 +250,11 @@ contract Market is ITasks {
     // ---------------------------------------------------------------- the court and the audit
 
     /// A dispute about the claim was opened.
-    function contest(uint256 claimId, address challenger) external onlyCourt {
+    function contest(uint256 claimId, address challenger, uint64 gameId) external onlyCourt {
         Claim storage claimed = _claims[claimId];
         _mustBeOpen(claimId, claimed);
         claimed.games += 1;
+        if (claimed.firstGame == 0) claimed.firstGame = gameId + 1;
         emit Contested(claimId, challenger, claimed.games);
     }
 
@@ -300,7 +291,7 @@ contract Market is ITasks {
 
     /// The audit: the claim cannot be accepted, without guilt proved; `fault` costs the solver a part of its bond.
     function void(uint256 claimId, bool fault) external {
-        if (msg.sender != address(audit)) revert NotAllowed(msg.sender);
+        _mustBeCaller(address(audit));
         Claim storage claimed = _claims[claimId];
         _mustBeOpen(claimId, claimed);
         // SAFETY: a solver on trial cannot flee into a cheaper verdict.
@@ -321,6 +312,26 @@ contract Market is ITasks {
         _unlock(task.solver, bondWei - penaltyWei);
         emit Voided(taskId, claimId, fault, penaltyWei);
         _halt(taskId, task);
+    }
+
+    // ---------------------------------------------------------------- the decoys
+
+    /// The solver seals the slice that it claims next: the slice's fee goes to the pool now, settled or not, so that no seal is a free ticket for
+    /// a jackpot.
+    function payFee(uint256 taskId, uint32 slice, address solver) external returns (uint256 priceWei) {
+        _mustBeCaller(address(decoys));
+        _mayClaim(taskId, slice, solver);
+        priceWei = _terms[taskId].slicePriceWei;
+        _payPool(taskId, priceWei);
+    }
+
+    /// The claim showed a decoy. What it is about from now on is `root`; games about the decoy are moot in the court and block nothing here.
+    function unmask(uint256 claimId, bytes32 root) external {
+        _mustBeCaller(address(decoys));
+        Claim storage claimed = _claims[claimId];
+        _mustBeOpen(claimId, claimed);
+        claimed.root = root;
+        claimed.games = 0;
     }
 
     // ---------------------------------------------------------------- views
@@ -367,9 +378,10 @@ contract Market is ITasks {
         return OfferHash.digest(offer, address(this));
     }
 
-    /// The most that `slices` slices of a spec cost under these terms.
-    function escrowFor(uint256 slices, uint256 checkpointsPerSlice, Terms memory terms) public pure returns (uint256) {
-        return slices * (terms.slicePriceWei + checkpointsPerSlice * terms.auditFeeWei);
+    /// The most that `slices` slices cost under these terms, when so many segments of each are audited at most: all of them, in a quorum by each
+    /// verifier.
+    function escrowFor(uint256 slices, uint256 auditsPerSlice, Terms memory terms) public pure returns (uint256) {
+        return slices * (terms.slicePriceWei + auditsPerSlice * terms.auditFeeWei);
     }
 
     // ---------------------------------------------------------------- within
@@ -383,13 +395,11 @@ contract Market is ITasks {
         bytes calldata signature,
         Permit calldata permit
     ) private {
-        Spec memory spec = _specs[taskId];
-        _checkTerms(spec, terms, offer);
-        bytes32 hash = OfferHash.digest(offer, address(this));
-        address signer = Signature.recover(hash, signature);
-        if (signer != offer.solver) revert OfferSignedBy(signer, offer.solver);
+        bytes32 hash = intake.check(taskId, terms, offer, signature);
+        Spec storage spec = _specs[taskId];
         uint256 fromSlice = task.accepted;
-        uint256 needWei = escrowFor(spec.slices - fromSlice, spec.checkpointsPerSlice, terms);
+        uint256 audits = uint256(spec.checkpointsPerSlice) * (spec.assurance == SpecLimits.QUORUM ? spec.verifiers : 1);
+        uint256 needWei = escrowFor(spec.slices - fromSlice, audits, terms);
         _pullMissing(needWei, permit);
         // SAFETY: the token may have called back; from here on nothing outside is called, so what is checked stays true.
         if (task.status != TaskStatus.None && task.status != TaskStatus.Halted) revert WrongStatus(taskId, task.status);
@@ -405,16 +415,26 @@ contract Market is ITasks {
         emit Offered(taskId, offer.solver, hash, terms, needWei, fromSlice, confirmBy);
     }
 
+    /// Whether `solver` may claim this slice now, or seal it.
+    function _mayClaim(uint256 taskId, uint32 slice, address solver) private view returns (Task storage task) {
+        task = _tasks[taskId];
+        _mustBe(taskId, task, TaskStatus.Running);
+        if (solver != task.solver) revert NotSolver(taskId, task.solver, solver);
+        if (task.openClaim != 0) revert ClaimOpen(taskId, task.openClaim);
+        if (slice != task.accepted) revert WrongSlice(slice, task.accepted);
+        _mustBeInTime(task);
+    }
+
+    function _mustBeCaller(address caller) private view {
+        if (msg.sender != caller) revert NotAllowed(msg.sender);
+    }
+
     function _mustBe(uint256 taskId, Task storage task, TaskStatus status) private view {
         if (task.status != status) revert WrongStatus(taskId, task.status);
     }
 
     function _mustBeSubmitter(uint256 taskId, Task storage task) private view {
         if (msg.sender != task.submitter) revert NotSubmitter(taskId, task.submitter, msg.sender);
-    }
-
-    function _mustBeSolver(uint256 taskId, Task storage task) private view {
-        if (msg.sender != task.solver) revert NotSolver(taskId, task.solver, msg.sender);
     }
 
     function _mustBeOpen(uint256 claimId, Claim storage claimed) private view {
@@ -447,36 +467,13 @@ contract Market is ITasks {
         stake.release(taskId, to, amountWei);
     }
 
+    function _payPool(uint256 taskId, uint256 priceWei) private {
+        _release(taskId, address(stake), priceWei / POOL_FEE_SHARE);
+    }
+
     function _pullMissing(uint256 needWei, Permit calldata permit) private {
         uint256 freeWei = stake.freeOf(msg.sender);
         if (freeWei < needWei) stake.pull(msg.sender, needWei - freeWei, permit);
-    }
-
-    function _checkTerms(Spec memory spec, Terms calldata terms, Offer calldata offer) private view {
-        if (block.timestamp > offer.validUntil) revert OfferExpired(offer.validUntil, block.timestamp);
-        if (spec.assurance < offer.minAssurance) revert OfferWantsAssurance(offer.minAssurance, spec.assurance);
-        if (bytes(offer.contact).length > MAX_CONTACT_BYTES) revert ContactTooLong(bytes(offer.contact).length, MAX_CONTACT_BYTES);
-        _atMost("weiPerTeraop", offer.weiPerTeraop);
-        _atMost("slicePriceWei", terms.slicePriceWei);
-        _atMost("auditFeeWei", terms.auditFeeWei);
-        _atMost("bondWei", terms.bondWei);
-        uint256 segment = uint256(spec.operationsPerStep) * spec.stepsPerCheckpoint;
-        uint256 leastWei = _priceWei(offer.weiPerTeraop, segment * spec.checkpointsPerSlice);
-        if (terms.slicePriceWei < leastWei) revert PriceTooLow(terms.slicePriceWei, leastWei);
-        // A verifier does a segment's work again, so it gets a segment's price at least: whoever is drawn has no choice.
-        leastWei = _priceWei(offer.weiPerTeraop, segment);
-        if (spec.assurance != SpecLimits.NONE && terms.auditFeeWei < leastWei) revert AuditFeeTooLow(terms.auditFeeWei, leastWei);
-        // A bond of a slice's price: a caught lie costs at least twice what it was to bring, even when only one slice was ever at stake.
-        if (terms.bondWei < terms.slicePriceWei) revert BondTooLow(terms.bondWei, terms.slicePriceWei);
-    }
-
-    function _atMost(bytes32 field, uint256 value) private pure {
-        if (value > MAX_AMOUNT) revert AmountTooLarge(field, value, MAX_AMOUNT);
-    }
-
-    /// The price of scalar operations, rounded up.
-    function _priceWei(uint256 weiPerTeraop, uint256 operations) private pure returns (uint256) {
-        return (weiPerTeraop * operations + TERA - 1) / TERA;
     }
 
     function _payVerifiers(uint256 taskId, uint256 claimId) private returns (uint256 paidWei) {

@@ -21,10 +21,15 @@ library Randomness {
         return block.number > anchorBlock + MEMORY_BLOCKS;
     }
 
+    /// The anchor's hash; the block must exist and not be lost.
+    function hashOf(uint256 anchorBlock) internal view returns (bytes32) {
+        if (block.number <= anchorBlock) revert AnchorAhead(anchorBlock, block.number);
+        return blockhash(anchorBlock);
+    }
+
     /// The seed of claim `claimId` from its anchor, which must exist and not be lost.
     function seed(uint256 anchorBlock, uint256 claimId) internal view returns (bytes32) {
-        if (block.number <= anchorBlock) revert AnchorAhead(anchorBlock, block.number);
-        return keccak256(abi.encode(blockhash(anchorBlock), claimId));
+        return keccak256(abi.encode(hashOf(anchorBlock), claimId));
     }
 
     /// The `index`th number below `limit` from a seed. The bias of the remainder is below limit / 2^256.

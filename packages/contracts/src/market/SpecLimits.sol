@@ -8,6 +8,8 @@ library SpecLimits {
     uint8 internal constant NONE = 0;
     uint8 internal constant SPOT = 1;
     uint8 internal constant FULL = 2;
+    /// Every verifier re-runs the whole slice; the claim stands when all agree.
+    uint8 internal constant QUORUM = 3;
 
     /// Five bisections of arity 32 reach any step of a segment.
     uint256 internal constant MAX_STEPS_PER_CHECKPOINT = 1 << 24;
@@ -21,6 +23,11 @@ library SpecLimits {
     uint256 internal constant MAX_SLOTS = 1 << 16;
     /// Verifiers of one claim: bounds the loops that pay and slash them.
     uint256 internal constant MAX_VERIFIERS = 16;
+    /// The same for a quorum, where each is dealt every segment: a quorum of 16 with the solver.
+    uint256 internal constant MAX_QUORUM_VERIFIERS = 15;
+    /// Forced errors: rarer than one claim in 8, so that honest claims are the rule, and at least one in 1,024, so that a verifier meets them at all.
+    uint256 internal constant MIN_ONE_IN = 8;
+    uint256 internal constant MAX_ONE_IN = 1024;
     /// Whoever is awake gets one transaction in: a block and a half of Ethereum.
     uint256 internal constant MIN_WINDOW = 20;
     /// Longest seal, disclose, reveal, challenge and clock: Stake.UNBONDING_SECONDS is longer than an audit made of these.
@@ -45,8 +52,8 @@ library SpecLimits {
         _within("checkpointsPerSlice", spec.checkpointsPerSlice, 1, MAX_CHECKPOINTS);
         _within("slices", spec.slices, 1, MAX_SLICES);
         _within("operationsPerStep", spec.operationsPerStep, 1, type(uint64).max);
-        _within("assurance", spec.assurance, NONE, FULL);
-        _within("verifiers", spec.verifiers, spec.assurance == NONE ? 0 : 1, MAX_VERIFIERS);
+        _within("assurance", spec.assurance, NONE, QUORUM);
+        _within("verifiers", spec.verifiers, spec.assurance == NONE ? 0 : 1, spec.assurance == QUORUM ? MAX_QUORUM_VERIFIERS : MAX_VERIFIERS);
         _within("confirmSeconds", spec.confirmSeconds, MIN_WINDOW, MAX_CONFIRM);
         _within("sliceSeconds", spec.sliceSeconds, MIN_WINDOW, MAX_SLICE_TIME);
         _within("sealSeconds", spec.sealSeconds, MIN_WINDOW, MAX_WINDOW);
@@ -55,6 +62,8 @@ library SpecLimits {
         // One second is enough: who says *different* has clockSeconds to open its dispute, whatever this is.
         _within("challengeSeconds", spec.challengeSeconds, 1, MAX_WINDOW);
         _within("clockSeconds", spec.clockSeconds, MIN_WINDOW, MAX_WINDOW);
+        // A decoy is opened when the audit discloses: without an audit it never would be.
+        if (spec.decoyOneIn != 0) _within("decoyOneIn", spec.decoyOneIn, MIN_ONE_IN, spec.assurance == NONE ? 0 : MAX_ONE_IN);
     }
 
     function _within(bytes32 field, uint256 value, uint256 low, uint256 high) private pure {

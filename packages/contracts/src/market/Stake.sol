@@ -32,10 +32,14 @@ contract Stake is ILedger {
     /// Seats taken, left or withdrawn in one call: keeps a call below a few million gas.
     uint256 public constant MAX_SEATS_PER_CALL = 64;
 
+    /// No payment out of the pool exceeds this part of it.
+    uint256 public constant POOL_CAP_SHARE = 4;
+
     IToken public immutable token;
     address public immutable market;
     address public immutable audit;
     address public immutable court;
+    address public immutable decoys;
 
     mapping(address who => uint256) public freeOf;
     mapping(address who => uint256) public lockedOf;
@@ -92,10 +96,10 @@ contract Stake is ILedger {
         _busy = false;
     }
 
-    /// The other three contracts may not exist yet: their addresses follow from the deployer's nonce.
-    constructor(IToken token_, address market_, address audit_, address court_) {
+    /// The other contracts may not exist yet: their addresses follow from the deployer's nonce.
+    constructor(IToken token_, address market_, address audit_, address court_, address decoys_) {
         if (address(token_).code.length == 0) revert NoCode(address(token_));
-        (token, market, audit, court) = (token_, market_, audit_, court_);
+        (token, market, audit, court, decoys) = (token_, market_, audit_, court_, decoys_);
     }
 
     // ---------------------------------------------------------------- tokens in and out
@@ -148,12 +152,12 @@ contract Stake is ILedger {
         emit Escrowed(taskId, from, amountWei);
     }
 
-    /// A task's escrow -> free.
+    /// A task's escrow -> free; this contract's address is the pool.
     function release(uint256 taskId, address to, uint256 amountWei) external only(market, market) {
         uint256 have = escrowOf[taskId];
         if (have < amountWei) revert EscrowTooLow(taskId, have, amountWei);
         escrowOf[taskId] = have - amountWei;
-        freeOf[to] += amountWei;
+        _give(to, amountWei);
         emit Released(taskId, to, amountWei);
     }
 
@@ -171,9 +175,10 @@ contract Stake is ILedger {
         emit Slashed(who, address(0), amountWei);
     }
 
-    /// Pool -> somebody's free balance, as far as it reaches.
-    function reward(address to, uint256 atMostWei) external only(market, market) returns (uint256 paidWei) {
-        paidWei = atMostWei < poolWei ? atMostWei : poolWei;
+    /// Pool -> somebody's free balance, as far as a quarter of it reaches: no single claim empties it, however large its price.
+    function reward(address to, uint256 atMostWei) external only(market, decoys) returns (uint256 paidWei) {
+        paidWei = poolWei / POOL_CAP_SHARE;
+        if (atMostWei < paidWei) paidWei = atMostWei;
         poolWei -= paidWei;
         freeOf[to] += paidWei;
         emit Rewarded(to, paidWei);

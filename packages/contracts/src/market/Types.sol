@@ -15,8 +15,8 @@ struct Spec {
     uint32 checkpointsPerSlice; // segments a slice
     uint32 slices;
     uint64 operationsPerStep;
-    uint8 assurance; // 0 none, 1 spot, 2 full
-    uint8 verifiers; // drawn per claim
+    uint8 assurance; // 0 none, 1 spot, 2 full, 3 quorum
+    uint8 verifiers; // drawn per claim; of a quorum of k, the k - 1 beside the solver
     uint8 segments; // per verifier, once the solver is past probation
     uint32 confirmSeconds; // the solver must confirm within
     uint32 sliceSeconds; // and claim each slice within
@@ -25,6 +25,7 @@ struct Spec {
     uint32 revealSeconds;
     uint32 challengeSeconds; // open to challenges after the last reveal
     uint32 clockSeconds; // each side's thinking time in a dispute
+    uint32 decoyOneIn; // forced errors: one claim in so many shows a decoy (Decoys.sol); 0: none
 }
 
 /// What one solver is paid and puts at risk. Wei of the token.
@@ -94,6 +95,7 @@ struct Claim {
     uint64 taskId;
     uint64 blockNumber;
     uint64 time;
+    uint64 firstGame; // the first dispute opened about it, its id + 1; 0: none
 }
 
 /// What a solver has behind it.
@@ -150,7 +152,7 @@ interface IMarket {
     function specOf(uint256 taskId) external view returns (Spec memory);
     function termsOf(uint256 taskId) external view returns (Terms memory);
     /// The court: a dispute about the claim was opened, or ended without conviction.
-    function contest(uint256 claimId, address challenger) external;
+    function contest(uint256 claimId, address challenger, uint64 gameId) external;
     function uncontest(uint256 claimId, address challenger) external;
     /// The court: the solver lied in `segment`.
     function convict(uint256 claimId, address challenger, uint32 segment) external;
@@ -165,7 +167,7 @@ interface IAudit {
     function passed(uint256 claimId) external view returns (bool);
     /// The market, on settling: who is paid for how many segments.
     function payees(uint256 claimId) external view returns (address[] memory verifiers, uint32[] memory segments);
-    /// The market, on conviction: who attested this segment.
+    /// The market, on conviction: who attested this segment. Many in a quorum.
     function attesters(uint256 claimId, uint32 segment) external view returns (address[] memory);
     /// The court: a verifier that said *different* has kept its word.
     function disputed(uint256 claimId, address verifier) external;
@@ -192,13 +194,18 @@ interface ILedger is IStake {
     function escrowOf(uint256 taskId) external view returns (uint256);
     /// From a seat, which is jailed; takes what is there when it holds less or `owner` holds it no more.
     function slashSeat(uint256 index, address owner, uint256 amountWei, address to) external returns (uint256 takenWei);
-    /// Pool -> somebody's free balance, as far as it reaches.
+    /// Pool -> somebody's free balance: never more than a quarter of it.
     function reward(address to, uint256 atMostWei) external returns (uint256 paidWei);
 }
 
-/// What the audit asks of the market beside IMarket.
+/// What the audit and the decoys ask of the market beside IMarket.
 interface ITasks is IMarket {
     function submitterOf(uint256 taskId) external view returns (address);
+    function claimOf(uint256 claimId) external view returns (Claim memory);
+    /// The decoys: the solver of a running task seals its next slice; that slice's fee goes to the pool. Reverts where it must not.
+    function payFee(uint256 taskId, uint32 slice, address solver) external returns (uint256 priceWei);
+    /// The decoys: the claim showed a decoy; from now on it is about `root`, and the games about the decoy count no more.
+    function unmask(uint256 claimId, bytes32 root) external;
 }
 
 /// What the market asks of the audit beside IAudit.
@@ -209,4 +216,26 @@ interface IDocket is IAudit {
     function close(uint256 claimId) external;
     /// Which seats the attesters of a segment were drawn by.
     function seatsOf(uint256 claimId, address[] calldata verifiers) external view returns (uint256[] memory);
+    /// Where a claim's audit stands, a passed deadline taken into account.
+    function stageOf(uint256 claimId)
+        external
+        view
+        returns (Stage stage, uint256 deadline, uint256 places, uint256 sealedCount, uint256 revealedCount, uint256 round, uint256 anchorBlock);
+    /// The decoys: the claim showed a decoy and is about `root` now. What was sealed before is revealed by other rules.
+    function unmask(uint256 claimId, bytes32 root) external;
+}
+
+/// What market and audit ask of the decoys.
+interface IDecoys {
+    /// The market: the claim is made under the solver's seal; reverts where there is none or its anchor block is not there yet.
+    function bind(uint256 claimId, uint256 taskId, uint32 slice, address solver) external;
+    /// Whether the claim's seal is opened, or there is nothing to open.
+    function isOpen(uint256 claimId) external view returns (bool);
+    /// The audit, of a claim that showed a decoy and is passed: who caught it, of so many places.
+    function payCatchers(uint256 claimId, address[] calldata catchers, uint256 places) external;
+}
+
+/// What the decoys ask of the court.
+interface IChallengers {
+    function challengerOf(uint64 gameId) external view returns (address);
 }

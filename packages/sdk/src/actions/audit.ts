@@ -70,9 +70,9 @@ export const sweep = (bitloom: Bitloom, claimId: bigint): Promise<TransactionRec
 
 export type Disclosure = { readonly segment: number; readonly stateRoot: Hex; readonly probeDigest: Hex; readonly proof: readonly Hex[] }
 
-/** The solver: the drawn segments' end states and probe digests, each proved against the claim. */
+/** The solver: the drawn segments' end states and probe digests, each once however many verifiers re-run it, proved against the claim. */
 export function disclose(bitloom: Bitloom, claimId: bigint, disclosures: readonly Disclosure[]): Promise<TransactionReceipt> {
-  const d = [...disclosures].sort((a, b) => a.segment - b.segment)
+  const d = [...new Map(disclosures.map((x) => [x.segment, x])).values()].sort((a, b) => a.segment - b.segment)
   return bitloom.send('Audit', 'disclose', [
     claimId,
     d.map((x) => x.segment),

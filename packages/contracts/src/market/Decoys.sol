@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// Forced errors: one claim in so many is wrong on purpose, and catching it pays out of the pool (docs/protocol.md §3, docs/economics.md). So looking
+// pays even where nobody cheats, and who does not look is found out.
+//
+// The solver seals (true root, decoy root, secret) before the block whose hash decides, with the secret, which of the two its claim shows. Nobody
+// else knows it until the claim is opened, at the latest when the audit discloses; then the claim is about the true root. A decoy differs from the
+// truth only in the probe commitments of its leaves, in all of them, and the opening proves that: so nothing but a re-run tells the two apart, no
+// state is served twice, and whoever re-ran has seen it.
+//
+// INVARIANT (farming never pays): each seal pays the slice's fee F = price / 50 into the pool before its bit is known, whether or not it is ever
+// claimed, and serves one claim. That claim shows a decoy with chance 1/m, m = decoyOneIn, and then pays out at most J + J_w =
+// price · m · (1/200 + 1/100) = ¾ · F · m, whoever the winners are. So whoever makes seals, however many names it has and however often it
+// starts over, expects at most ¾ of what it paid in. The price is the one that the fee was paid on: later terms change nothing.
+pragma solidity ^0.8.28;
+
+import {Claim, IChallengers, IDecoys, IDocket, ILedger, ITasks, Stage} from "./Types.sol";
+import {Merkle} from "../dispute/Merkle.sol";
+import {Moment} from "./Moment.sol";
+import {Randomness} from "./Randomness.sol";
+
+/// What a decoy's two trees are made of, a value a segment.
+struct Leaves {
+    bytes32[] states;
+    bytes32[] trueCommits;
+    bytes32[] decoyCommits;
+}
+
+contract Decoys is IDecoys {
+    /// Jackpot of a decoy for its verifiers together: price · decoyOneIn / 200, so half a per cent of the price a slice on average.
+    uint256 public constant VERIFIERS_JACKPOT_SHARE = 200;
+    /// For the first that challenged it before it was opened: price · decoyOneIn / 100, one per cent on average.
+    uint256 public constant WHISTLE_JACKPOT_SHARE = 100;
+
+    struct Seal {
+        bytes32 commitment;
+        uint128 priceWei; // of a slice, when it was sealed: what its jackpots are measured by
+        uint64 anchorBlock;
+        bool used; // one claim each
+    }
+
+    /// The seal of a claim; without one (hash 0) the claim is plain.
+    struct Mask {
+        bytes32 anchorHash;
+        bool opened;
+        bool decoy; // opened, and it was one
+    }
+
+    ILedger public immutable stake;
+    ITasks public immutable market;
+    IDocket public immutable audit;
+    address public immutable court;
+
+    mapping(uint256 taskId => mapping(uint256 slice => mapping(address solver => Seal))) private _seals;
+    mapping(uint256 claimId => Mask) private _masks;
+
+    event SealedSlice(uint256 indexed taskId, uint256 indexed slice, address indexed solver, bytes32 commitment, uint256 anchorBlock);
+    /// The claim is made under its solver's seal; `plain` when the chain has forgotten the anchor or the seal was used before.
+    event Bound(uint256 indexed claimId, bool plain);
+    /// `root` is the true one. Of a decoy: its leaves' true probe commitments, who had challenged it first, and what that one got.
+    event Opened(uint256 indexed claimId, bool decoy, bytes32 root, bytes32[] probeCommits, address challenger, uint256 rewardWei);
+    event Caught(uint256 indexed claimId, address indexed verifier, uint256 rewardWei);
+
+    error NotAllowed(address caller);
+    error EmptyCommitment(uint256 taskId);
+    error SealedAlready(uint256 taskId, uint256 slice, address solver);
+    error NoDecoys(uint256 taskId);
+    error NotSealed(uint256 taskId, uint256 slice, address solver);
+    error NothingToOpen(uint256 claimId);
+    error NotNow(uint256 claimId, Stage stage, uint256 games);
+    error CommitmentDiffers(bytes32 committed, bytes32 opened);
+    /// The claim shows another root than the bit says.
+    error ShowsTheOther(bool decoy, bytes32 shown, bytes32 wanted);
+    error WrongCount(uint256 got, uint256 want);
+    /// A leaf of a decoy with the true probe commitment.
+    error LeafNotMasked(uint256 segment);
+    error EndDiffers(bytes32 got, bytes32 want);
+    error RootDiffers(bytes32 got, bytes32 want);
+
+    /// The other contracts may not exist yet: their addresses follow from the deployer's nonce.
+    constructor(ILedger stake_, ITasks market_, IDocket audit_, address court_) {
+        (stake, market, audit, court) = (stake_, market_, audit_, court_);
+    }
+
+    // ---------------------------------------------------------------- the solver
+
+    /// Before it claims: keccak256(abi.encode(taskId, slice, solver, trueRoot, decoyRoot, secret)). Once a slice and solver, never to be replaced;
+    /// the slice's fee goes to the pool.
+    function seal(uint256 taskId, uint32 slice, bytes32 commitment) external {
+        if (commitment == 0) revert EmptyCommitment(taskId);
+        if (_oneIn(taskId) == 0) revert NoDecoys(taskId);
+        Seal storage s = _seals[taskId][slice][msg.sender];
+        if (s.commitment != 0) revert SealedAlready(taskId, slice, msg.sender);
+        s.commitment = commitment;
+        s.anchorBlock = uint64(Randomness.anchor());
+        s.priceWei = uint128(market.payFee(taskId, slice, msg.sender));
+        emit SealedSlice(taskId, slice, msg.sender, commitment, s.anchorBlock);
+    }
+
+    /// Opens a claim that shows the truth, while the audit waits for the disclosure.
+    function openTrue(uint256 claimId, bytes32 trueRoot, bytes32 decoyRoot, bytes32 secret) external {
+        Claim memory c = _mustBeOpenable(claimId);
+        (Stage stage,,,,,,) = audit.stageOf(claimId);
+        if (stage != Stage.Disclosing) revert NotNow(claimId, stage, c.games);
+        _checkSeal(claimId, c, trueRoot, decoyRoot, secret, false);
+        _masks[claimId].opened = true;
+        emit Opened(claimId, false, trueRoot, new bytes32[](0), address(0), 0);
+    }
+
+    /// Opens a claim that shows a decoy: while the audit waits for the disclosure, or as soon as somebody has challenged it. The leaves of both
+    /// trees are shown: the same states, and probe commitments that differ in every one.
+    function openDecoy(uint256 claimId, bytes32 secret, Leaves calldata leaves) external {
+        Claim memory c = _mustBeOpenable(claimId);
+        {
+            (Stage stage,,,,,,) = audit.stageOf(claimId);
+            bool early = c.games != 0 && (stage == Stage.Drawing || stage == Stage.Sealing);
+            if (stage != Stage.Disclosing && !early) revert NotNow(claimId, stage, c.games);
+        }
+        (bytes32 trueRoot, bytes32 decoyRoot) = _rootsOf(c, leaves);
+        _checkSeal(claimId, c, trueRoot, decoyRoot, secret, true);
+        (_masks[claimId].opened, _masks[claimId].decoy) = (true, true);
+        market.unmask(claimId, trueRoot);
+        audit.unmask(claimId, trueRoot);
+        (address challenger, uint256 rewardWei) = _payWhistle(c);
+        emit Opened(claimId, true, trueRoot, leaves.trueCommits, challenger, rewardWei);
+    }
+
+    // ---------------------------------------------------------------- the market and the audit
+
+    /// A claim is made: uses the solver's seal up and fixes the hash that decides. Waiting until the chain has forgotten the anchor makes the claim
+    /// plain: it can only avoid a decoy, never win one.
+    function bind(uint256 claimId, uint256 taskId, uint32 slice, address solver) external {
+        if (msg.sender != address(market)) revert NotAllowed(msg.sender);
+        Seal storage s = _seals[taskId][slice][solver];
+        if (s.commitment == 0) revert NotSealed(taskId, slice, solver);
+        bool plain = s.used || Randomness.isLost(s.anchorBlock);
+        if (!plain) _masks[claimId].anchorHash = Randomness.hashOf(s.anchorBlock);
+        s.used = true;
+        emit Bound(claimId, plain);
+    }
+
+    /// The verifiers that caught a decoy, each the same share of the jackpot as if all places had.
+    function payCatchers(uint256 claimId, address[] calldata catchers, uint256 places) external {
+        if (msg.sender != address(audit)) revert NotAllowed(msg.sender);
+        Claim memory c = market.claimOf(claimId);
+        uint256 shareWei = _seals[c.taskId][c.slice][c.solver].priceWei * _oneIn(c.taskId) / VERIFIERS_JACKPOT_SHARE / places;
+        for (uint256 i = 0; i < catchers.length; ++i) {
+            emit Caught(claimId, catchers[i], stake.reward(catchers[i], shareWei));
+        }
+    }
+
+    // ---------------------------------------------------------------- views
+
+    /// Whether the claim's seal is opened, or there is nothing to open.
+    function isOpen(uint256 claimId) external view returns (bool) {
+        Mask storage m = _masks[claimId];
+        return m.anchorHash == 0 || m.opened;
+    }
+
+    function sealOf(uint256 taskId, uint256 slice, address solver) external view returns (Seal memory) {
+        return _seals[taskId][slice][solver];
+    }
+
+    function maskOf(uint256 claimId) external view returns (Mask memory) {
+        return _masks[claimId];
+    }
+
+    /// Whether a claim shows a decoy, by its anchor's hash and the solver's secret.
+    function isDecoy(bytes32 anchorHash, uint256 taskId, uint32 slice, bytes32 secret, uint256 oneIn) public pure returns (bool) {
+        return uint256(keccak256(abi.encode(anchorHash, taskId, slice, secret))) % oneIn == 0;
+    }
+
+    // ---------------------------------------------------------------- within
+
+    function _oneIn(uint256 taskId) private view returns (uint256) {
+        return market.specOf(taskId).decoyOneIn;
+    }
+
+    function _mustBeOpenable(uint256 claimId) private view returns (Claim memory c) {
+        c = market.claimOf(claimId);
+        if (msg.sender != c.solver) revert NotAllowed(msg.sender);
+        Mask storage m = _masks[claimId];
+        if (m.anchorHash == 0 || m.opened) revert NothingToOpen(claimId);
+    }
+
+    /// The first that had challenged the decoy.
+    function _payWhistle(Claim memory c) private returns (address challenger, uint256 rewardWei) {
+        if (c.firstGame == 0) return (challenger, rewardWei);
+        challenger = IChallengers(court).challengerOf(c.firstGame - 1);
+        uint256 priceWei = _seals[c.taskId][c.slice][c.solver].priceWei;
+        rewardWei = stake.reward(challenger, priceWei * _oneIn(c.taskId) / WHISTLE_JACKPOT_SHARE);
+    }
+
+    /// The seal, the bit, and that the claim shows what the bit says.
+    function _checkSeal(uint256 claimId, Claim memory c, bytes32 trueRoot, bytes32 decoyRoot, bytes32 secret, bool decoy) private view {
+        bytes32 opened = keccak256(abi.encode(uint256(c.taskId), c.slice, c.solver, trueRoot, decoyRoot, secret));
+        bytes32 committed = _seals[c.taskId][c.slice][c.solver].commitment;
+        if (opened != committed) revert CommitmentDiffers(committed, opened);
+        bool bit = isDecoy(_masks[claimId].anchorHash, c.taskId, c.slice, secret, _oneIn(c.taskId));
+        bytes32 wanted = bit ? decoyRoot : trueRoot;
+        if (bit != decoy || c.root != wanted) revert ShowsTheOther(bit, c.root, wanted);
+    }
+
+    /// Both trees of a decoy, which must be over the same states, end in the claim's, and differ in every leaf.
+    function _rootsOf(Claim memory c, Leaves calldata leaves) private view returns (bytes32 trueRoot, bytes32 decoyRoot) {
+        uint256 n = market.specOf(c.taskId).checkpointsPerSlice;
+        _mustHave(leaves.states.length, n);
+        _mustHave(leaves.trueCommits.length, n);
+        _mustHave(leaves.decoyCommits.length, n);
+        bytes32[] memory truth = new bytes32[](n);
+        bytes32[] memory decoy = new bytes32[](n);
+        for (uint256 i = 0; i < n; ++i) {
+            (bytes32 state, bytes32 a, bytes32 b) = (leaves.states[i], leaves.trueCommits[i], leaves.decoyCommits[i]);
+            if (a == b) revert LeafNotMasked(i);
+            (truth[i], decoy[i]) = (Moment.hash(state, a), Moment.hash(state, b));
+        }
+        if (leaves.states[n - 1] != c.endState) revert EndDiffers(leaves.states[n - 1], c.endState);
+        (trueRoot, decoyRoot) = (Merkle.itemsRoot(truth), Merkle.itemsRoot(decoy));
+        if (decoyRoot != c.root) revert RootDiffers(decoyRoot, c.root);
+    }
+
+    function _mustHave(uint256 got, uint256 want) private pure {
+        if (got != want) revert WrongCount(got, want);
+    }
+}
