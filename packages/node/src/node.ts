@@ -73,10 +73,16 @@ const TIDY_EVERY_SECONDS = 3600
 export async function startNode(options: NodeOptions): Promise<BitloomNode> {
   const operationsPerSecond = options.roles.length > 0 ? proveBackend(options.backend ?? wasm) : 0n
   const counting = countingLog(options.log)
-  const services = await openServices({ ...options, log: counting.log, dir: join(options.dir) })
+  const services = await openServices({
+    // whoever is here for a moment keeps nothing that a full disk could hurt
+    ...(options.roles.length === 0 ? { disk: { ballastBytes: 0 } } : {}),
+    ...options,
+    log: counting.log,
+    dir: join(options.dir),
+  })
   const { bitloom, store, log, peers } = services
   const court = openCourt(bitloom, store)
-  const { offers, signedOffers, contactOf, ...market } = startMarketOffers(bitloom, peers)
+  const { offers, signedOffers, contactOf, ...market } = startMarketOffers(bitloom, peers, services.clock.nowMs)
   answerQuestions(services)
 
   const roles: Role[] = []
@@ -155,10 +161,11 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
   let saved = place.next
   /** Acts on what is new: a block, or work that was just finished. Between the two nothing can have changed. */
   const tick = async (): Promise<void> => {
-    const { events, place: here, rewoundTo } = await readOn(bitloom, place)
+    services.disk.tend()
+    const { events, place: here, rewoundTo, deep } = await readOn(bitloom, place)
     const done = roles.reduce((n, role) => n + role.ended(), 0)
     if (here.next === place.next && done === ended && rewoundTo === undefined) return
-    if (rewoundTo !== undefined) log('reorganised', { fromBlock: rewoundTo, until: here.next - 1n })
+    if (rewoundTo !== undefined) log('reorganised', { fromBlock: rewoundTo, until: here.next - 1n, ...(deep ? { deep: 'more than 64 blocks were replaced' } : {}) })
     // blocks without events of ours need not be remembered: reading them again is cheap, a write to disk at every block is not
     if (events.length > 0 || rewoundTo !== undefined || here.next - saved > BLOCKS_UNSAVED) {
       store.transaction(() => {
@@ -174,12 +181,15 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
     place = here
     if (events.length > 0) for (const listener of listeners) await listener(events)
     const now = await chainTime(bitloom)
+    services.clock.set(now)
     await renewOffer(now)
     for (const role of roles) await role.tick(now)
     await tidyUp(now)
     working = roles.some((role) => role.working())
     ended = done
   }
+  const resumed = await bitloom.resume()
+  if (resumed !== 'none') log('resumed', { transaction: resumed })
   const loop = (async () => {
     let backoff = options.tickMs ?? TICK_MS
     while (running) {

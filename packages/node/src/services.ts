@@ -3,12 +3,14 @@
 import { join } from 'node:path'
 import { type Backend, wasm } from '@bitloom/engine'
 
-import { type Bitloom, connect, type Network } from '@bitloom/sdk'
+import { type Bitloom, type ConnectOptions, chainTime, connect, type Intent, type Network } from '@bitloom/sdk'
 import type { Hex, LocalAccount } from 'viem'
 import { hexToBytes, keccak256 } from 'viem'
 import { choosePort, PortTakenError } from './chain.ts'
 import { type Checkpoints, openCheckpoints } from './checkpoints.ts'
+import { type ChainClock, openChainClock } from './clock.ts'
 import { type Contact, formatContact } from './contact.ts'
+import { type Disk, type DiskOptions, openDisk } from './disk.ts'
 import { type Meter, openMeter, type Readings } from './meter.ts'
 import { fetchBlob } from './network/blobfetch.ts'
 import { type BlobStore, openBlobStore } from './network/blobs.ts'
@@ -30,6 +32,9 @@ export type ServiceOptions = {
   readonly quotaBytes?: number
   /** What trains and checks; WebAssembly on one thread by default. */
   readonly backend?: Backend
+  /** How the chain is reached; the transaction under way is kept in the node's store in any case. */
+  readonly rpc?: Omit<ConnectOptions, 'journal' | 'onEvent'>
+  readonly disk?: DiskOptions
   readonly log: Log
 }
 
@@ -42,6 +47,8 @@ export type Services = {
   readonly peers: Peers
   readonly contact: Contact
   readonly meter: Meter
+  readonly disk: Disk
+  readonly clock: ChainClock
   readonly backend: Backend
   readonly log: Log
   /** Fetches a blob from whoever serves it, into our own store. */
@@ -59,17 +66,28 @@ export async function openServices(options: ServiceOptions): Promise<Services> {
     for (const close of closers.splice(0).reverse()) await close()
   }
   try {
-    const bitloom = await connect(network, account)
-    const store = openStore(join(dir, 'node.sqlite'))
+    const disk = openDisk(dir, log, options.disk)
+    const store = openStore(join(dir, 'node.sqlite'), { onFull: disk.release })
     closers.push(() => store.close())
+    const bitloom = await connect(network, account, {
+      ...options.rpc,
+      onEvent: ({ endpoint, kind, reason }) => log(kind === 'switched' ? 'rpc-switched' : 'rpc-trouble', { endpoint, kind, reason }),
+      journal: {
+        load: () => store.get<Intent>('outbox', account.address),
+        save: (intent) => void (intent ? store.put('outbox', account.address, intent) : store.delete('outbox', account.address)),
+      },
+    })
+    const clock = openChainClock(await chainTime(bitloom))
     const meter = openMeter()
     const before = store.get<Readings>('node', 'readings')
     if (before) meter.resume(before)
     closers.push(() => store.put('node', 'readings', meter.readings()))
-    const blobs = openBlobStore({
-      dir: join(dir, 'blobs'),
-      ...(options.quotaBytes === undefined ? {} : { quotaBytes: options.quotaBytes }),
-    })
+    const blobs = disk.sparing(
+      openBlobStore({
+        dir: join(dir, 'blobs'),
+        ...(options.quotaBytes === undefined ? {} : { quotaBytes: options.quotaBytes }),
+      }),
+    )
     const checkpoints = openCheckpoints(store, blobs, meter)
     closers.push(() => checkpoints.close())
     // the ports of the last start, where they are still free: the addresses in our offers and in others' address books stay true
@@ -105,6 +123,8 @@ export async function openServices(options: ServiceOptions): Promise<Services> {
       peers,
       contact: { peer: address, http: server.url },
       meter,
+      disk,
+      clock,
       backend: options.backend ?? wasm,
       log,
       fetch: async (root, bytes, urls) => {
