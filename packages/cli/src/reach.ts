@@ -8,17 +8,19 @@ import { type Bitloom, connect, type Network, type SignedOffer } from '@bitloom/
 import type { LocalAccount } from 'viem'
 import { generatePrivateKey } from 'viem/accounts'
 import { type Call, RefusedError, UsageError } from './command.ts'
-import { HOME_OPTION, homeOf, networkPath, readNetwork } from './home.ts'
+import { HOME_OPTION, homeOf, networkPath, RPC_OPTION, readNetwork } from './home.ts'
 import { say } from './output.ts'
 import { dim } from './render.ts'
 
 export const NETWORK_OPTIONS = {
   ...HOME_OPTION,
   network: { type: 'string', value: 'FILE', help: 'the network’s addresses (HOME/network.json)' },
+  ...RPC_OPTION,
 } as const
 
 /** The network that a call is about. @throws {RefusedError} there is none */
-export const networkOf = (call: Call): Network => readNetwork(call.text('network') ?? networkPath(homeOf(call.text('home'))))
+export const networkOf = (call: Call): Network =>
+  readNetwork(call.text('network') ?? networkPath(homeOf(call.text('home'))), call.text('rpc'))
 
 /** A connection to the call's network; with an account it can send. */
 export const reach = (call: Call, account?: LocalAccount): Promise<Bitloom> => connect(networkOf(call), account)

@@ -103,7 +103,8 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     const [program, ...rest] = command
     const child = spawn(program!, [...rest, 'node', 'start', '--home', home, '--network', networkFile, '--json', ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...process.env, [PASSWORD_VARIABLE]: password },
+      // this network's chain, wherever another one's RPC is set to be
+      env: { ...process.env, BITLOOM_RPC: undefined, [PASSWORD_VARIABLE]: password },
     })
     const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
     children.push({ child, exited })

@@ -6,7 +6,7 @@ import { connect, deposit, freeOf, getRecord, lockedOf, seatPriceWei, takeSeats,
 import { parseEther } from 'viem'
 import { backendOf, backendOptions } from '../backend.ts'
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
-import { HOME_OPTION, homeOf, keyPath, networkPath, readNetwork } from '../home.ts'
+import { HOME_OPTION, homeOf, keyPath, networkPath, RPC_OPTION, readNetwork } from '../home.ts'
 import { big, dim, money, table } from '../render.ts'
 import { PASSWORD_OPTION, unlock } from '../unlock.ts'
 
@@ -19,6 +19,7 @@ export const command: Command = {
   options: {
     ...HOME_OPTION,
     network: { type: 'string', value: 'FILE', help: 'the network’s addresses (HOME/network.json)' },
+    ...RPC_OPTION,
     role: { type: 'string', value: 'ROLES', help: 'solver, verifier, whistleblower; several with commas', default: 'solver' },
     price: { type: 'string', value: 'BLT', help: 'a solver’s price of 10^12 operations', default: '100' },
     capacity: { type: 'string', value: 'N', help: 'tasks at a time', default: '1' },
@@ -50,7 +51,7 @@ function ether(call: Call, name: string): bigint | undefined {
 
 async function start(call: Call): Promise<number> {
   const home = homeOf(call.text('home'))
-  const network = readNetwork(call.text('network') ?? networkPath(home))
+  const network = readNetwork(call.text('network') ?? networkPath(home), call.text('rpc'))
   const roles = (call.text('role') ?? '').split(',').map((r) => r.trim()) as RoleName[]
   for (const role of roles) if (!ROLES.includes(role)) throw new UsageError(`--role ${role}: roles are ${ROLES.join(', ')}`)
   const key = await unlock(call)
@@ -133,7 +134,7 @@ async function start(call: Call): Promise<number> {
 
 async function status(call: Call): Promise<number> {
   const home = homeOf(call.text('home'))
-  const network = readNetwork(call.text('network') ?? networkPath(home))
+  const network = readNetwork(call.text('network') ?? networkPath(home), call.text('rpc'))
   const address = keyAddress(keyPath(home))
   if (!address) throw new RefusedError(`There is no key in ${home}.\nMake one with: bitloom wallet new`)
   const bitloom = await connect(network)

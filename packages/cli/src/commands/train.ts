@@ -32,7 +32,7 @@ import { type LocalAccount, parseEther } from 'viem'
 import { writeArtefacts } from '../artefacts.ts'
 import { backendOf, backendOptions } from '../backend.ts'
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
-import { HOME_OPTION, homeOf, networkPath, readNetwork } from '../home.ts'
+import { HOME_OPTION, homeOf, networkPath, RPC_OPTION, readNetwork } from '../home.ts'
 import { claimJudging, judgingOf } from '../judging.ts'
 import { narrator } from '../narrate.ts'
 import { profileReport } from '../profile.ts'
@@ -48,6 +48,7 @@ export const command: Command = {
   options: {
     ...HOME_OPTION,
     network: { type: 'string', value: 'FILE', help: 'the network’s addresses (HOME/network.json)' },
+    ...RPC_OPTION,
     local: { type: 'boolean', help: 'train here, alone: the same final root as on the network' },
     seed: { type: 'string', value: 'N', help: 'initial weights, data order and probes follow from it', default: '1' },
     slices: { type: 'string', value: 'N', help: 'slices of the run, each claimed, audited and paid by itself (the recipe’s own number)' },
@@ -170,7 +171,7 @@ async function onNetwork(call: Call, ready: Ready, backend: Backend, emit: Emit)
   const { cut, prepared } = ready
   const { job } = prepared
   const home = homeOf(call.text('home'))
-  const network = readNetwork(call.text('network') ?? networkPath(home))
+  const network = readNetwork(call.text('network') ?? networkPath(home), call.text('rpc'))
   const assurance = call.text('assurance') as Assurance
   if (!(assurance in ASSURANCE)) throw new UsageError(`--assurance ${assurance}: levels are ${Object.keys(ASSURANCE).join(', ')}`)
   const verifiers = call.number('verifiers', { min: 1, max: 16, whole: true })!
