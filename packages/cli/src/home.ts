@@ -23,7 +23,8 @@ export function rpcsOf(text: string): string[] {
   const urls = [...new Set(text.split(',').map((url) => url.trim()))].filter((url) => url !== '')
   if (urls.length === 0 || urls.length > MAX_RPCS) throw new UsageError(`--rpc: give 1 to ${MAX_RPCS} addresses with commas between them`)
   for (const url of urls)
-    if (!['http:', 'https:'].includes(URL.parse(url)?.protocol ?? '')) throw new UsageError(`--rpc ${url}: an address begins with http:// or https://`)
+    if (!['http:', 'https:'].includes(URL.parse(url)?.protocol ?? ''))
+      throw new UsageError(`--rpc ${url}: an address begins with http:// or https://`)
   return urls
 }
 
