@@ -2,7 +2,7 @@
 // Only three things are taken from the contracts' own amounts: what was deposited, each task's terms, and what was taken from a seat. All else is computed here.
 
 import type { ChainEvent, Spec, Terms } from '@bitloom/sdk'
-import { escrowFor } from '@bitloom/sdk'
+import { escrowFor, solverShareWei } from '@bitloom/sdk'
 import { parseEther } from 'viem'
 
 /** Codes of Types.sol's Verdict. */
@@ -124,7 +124,8 @@ export function keepBooks(events: readonly ChainEvent[], specOf: (taskId: bigint
           fees += wei
         }
         if (fees !== a.verifiersWei) contradictions.push(`claim ${claimId}: verifiers got ${a.verifiersWei} wei instead of ${fees}`)
-        add(free, task!.solver, task!.terms.slicePriceWei)
+        add(free, task!.solver, solverShareWei(task!.terms.slicePriceWei))
+        poolWei += task!.terms.slicePriceWei - solverShareWei(task!.terms.slicePriceWei)
         add(escrow, taskId, -fees - task!.terms.slicePriceWei)
         break
       }
@@ -153,7 +154,7 @@ export function keepBooks(events: readonly ChainEvent[], specOf: (taskId: bigint
       case 'Market Convicted': {
         const challenger = who(a.challenger)
         add(locked, task!.solver, -bond)
-        const reward = bond / 8n < poolWei ? bond / 8n : poolWei
+        const reward = bond / 8n < poolWei / 4n ? bond / 8n : poolWei / 4n
         poolWei -= reward
         add(free, challenger, bond / 2n + reward)
         add(free, task!.submitter, bond / 4n)
