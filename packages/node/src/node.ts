@@ -2,39 +2,25 @@
 
 import { join } from 'node:path'
 import { wasm } from '@bitloom/engine'
-import {
-  type ChainEvent,
-  chainTime,
-  getClaim,
-  getRecord,
-  getTask,
-  type Offer,
-  type Place,
-  RpcDownError,
-  readOn,
-  type SignedOffer,
-} from '@bitloom/sdk'
-import type { Hex } from 'viem'
+import { type ChainEvent, chainTime, getClaim, getTask, type Place, RpcDownError, readOn, type SignedOffer } from '@bitloom/sdk'
 import { type Court, openCourt } from './court.ts'
 import { answerQuestions } from './exchange.ts'
 import { countingLog } from './log.ts'
 import { startMarketOffers } from './network/marketoffers.ts'
 import type { Offers } from './network/offers.ts'
+import { openOffering, type Price } from './offering.ts'
 import { openChecker } from './roles/check.ts'
 import { openKeeper } from './roles/keeper.ts'
 import { type CheatPlan, openSolver, type Role } from './roles/solve.ts'
-import { contactLine, openServices, type ServiceOptions, type Services } from './services.ts'
-import { proveBackend } from './throughput.ts'
+import { COST_SHARE } from './roles/watch.ts'
+import { openWatcher } from './roles/watcher.ts'
+import { openServices, type ServiceOptions, type Services } from './services.ts'
+import { openPace, proveBackend } from './throughput.ts'
 import { openTidier } from './tidy.ts'
 
-export type RoleName = 'solver' | 'verifier' | 'whistleblower'
+export type { HourlyPrice, Price } from './offering.ts'
 
-/** What a solver asks for its work. */
-export type Price = {
-  readonly weiPerTeraop: bigint
-  readonly capacity: number
-  readonly minAssurance: number
-}
+export type RoleName = 'solver' | 'verifier' | 'whistleblower'
 
 export type NodeOptions = ServiceOptions & {
   readonly roles: readonly RoleName[]
@@ -42,6 +28,8 @@ export type NodeOptions = ServiceOptions & {
   /** A solver's; without it a solver takes only what is handed to it. */
   readonly price?: Price
   readonly cheat?: CheatPlan
+  /** A whistleblower's: share of all claims that it looks at although nothing promises a gain; all by default. */
+  readonly watchShare?: number
   readonly tickMs?: number
   /** Serves /metrics and /health on this port (0: a free one), on loopback; not at all by default. */
   readonly metricsPort?: number
@@ -65,8 +53,6 @@ const TICK_MS = 100
 const BLOCKS_UNSAVED = 256n
 /** Longest wait between two tries while the chain is down. */
 const MAX_BACKOFF_MS = 5_000
-const OFFER_LIFE_SECONDS = 3600
-const RENEW_BEFORE_SECONDS = 600
 const TIDY_EVERY_SECONDS = 3600
 
 /** Starts a node. It runs until `stop`. */
@@ -85,49 +71,40 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
   const { offers, signedOffers, contactOf, ...market } = startMarketOffers(bitloom, peers, services.clock.nowMs)
   answerQuestions(services)
 
+  const pace = openPace(store, operationsPerSecond)
+  const offering =
+    options.price && options.roles.includes('solver')
+      ? openOffering(services, market, options.price, {
+          memoryBytes: options.memoryBytes,
+          pace,
+          inHand: () => store.count('active'),
+        })
+      : undefined
   const roles: Role[] = []
   if (options.roles.includes('solver'))
     roles.push(
       openSolver(services, court, {
         memoryBytes: options.memoryBytes,
         operationsPerSecond,
+        onTrained: pace.trained,
+        ...(offering ? { judge: offering.judge } : {}),
         ...(options.cheat ? { cheat: options.cheat } : {}),
       }),
     )
   if (options.roles.includes('verifier'))
-    roles.push(openChecker(services, court, { memoryBytes: options.memoryBytes, unasked: false, contactOf }))
+    roles.push(openChecker(services, court, { memoryBytes: options.memoryBytes, operationsPerSecond, contactOf }))
   if (options.roles.includes('whistleblower'))
-    roles.push(openChecker(services, court, { memoryBytes: options.memoryBytes, unasked: true, contactOf }))
+    roles.push(
+      openWatcher(services, court, {
+        memoryBytes: options.memoryBytes,
+        operationsPerSecond,
+        contactOf,
+        policy: { share: options.watchShare ?? 1, costShare: COST_SHARE },
+      }),
+    )
   if (options.roles.includes('verifier') || options.roles.includes('whistleblower')) roles.push(openKeeper(services, court))
 
   const listeners: ((events: readonly ChainEvent[]) => void | Promise<void>)[] = []
-  let offeredUntil = 0
-  let offered: Offer | undefined
-  const renewOffer = async (nowSeconds: number): Promise<void> => {
-    const { price } = options
-    if (!price || !options.roles.includes('solver') || nowSeconds < offeredUntil - RENEW_BEFORE_SECONDS) return
-    const offer: Offer = {
-      solver: services.me,
-      weiPerTeraop: price.weiPerTeraop,
-      memoryBytes: BigInt(options.memoryBytes),
-      operationsPerSecond,
-      capacity: price.capacity,
-      validUntil: BigInt(nowSeconds + OFFER_LIFE_SECONDS),
-      minAssurance: price.minAssurance,
-      salt: `0x${Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('hex')}` as Hex,
-      contact: contactLine(services),
-    }
-    const published = await market.publish(offer)
-    if (!published.ok) {
-      log('offer-refused', { reason: published.reason })
-      return
-    }
-    offeredUntil = nowSeconds + OFFER_LIFE_SECONDS
-    offered = offer
-    const record = await getRecord(bitloom, services.me)
-    log('offering', { weiPerTeraop: price.weiPerTeraop, acceptedSlices: record.accepted })
-  }
-
   const tidier = openTidier(services, { task: (id) => getTask(bitloom, id), claim: (id) => getClaim(bitloom, id) })
   let tidiedAt = 0
   /** Roles only: whoever submits a task and nothing else keeps it until it is over, in a folder that goes with it. */
@@ -165,7 +142,8 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
     const { events, place: here, rewoundTo, deep } = await readOn(bitloom, place)
     const done = roles.reduce((n, role) => n + role.ended(), 0)
     if (here.next === place.next && done === ended && rewoundTo === undefined) return
-    if (rewoundTo !== undefined) log('reorganised', { fromBlock: rewoundTo, until: here.next - 1n, ...(deep ? { deep: 'more than 64 blocks were replaced' } : {}) })
+    if (rewoundTo !== undefined)
+      log('reorganised', { fromBlock: rewoundTo, until: here.next - 1n, ...(deep ? { deep: 'more than 64 blocks were replaced' } : {}) })
     // blocks without events of ours need not be remembered: reading them again is cheap, a write to disk at every block is not
     if (events.length > 0 || rewoundTo !== undefined || here.next - saved > BLOCKS_UNSAVED) {
       store.transaction(() => {
@@ -182,8 +160,9 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
     if (events.length > 0) for (const listener of listeners) await listener(events)
     const now = await chainTime(bitloom)
     services.clock.set(now)
-    await renewOffer(now)
     for (const role of roles) await role.tick(now)
+    // after the roles: what they took or let go of changes what may be offered
+    await offering?.tick(now)
     await tidyUp(now)
     working = roles.some((role) => role.working())
     ended = done
@@ -224,7 +203,7 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
       await loop
       await metrics?.stop()
       // whoever hears it need not find out by asking a node that is gone
-      if (offered) await market.revoke(offered)
+      await offering?.stop()
       offers.stop()
       await services.stop()
     },

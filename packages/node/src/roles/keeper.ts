@@ -1,13 +1,13 @@
 // Keeps other people's claims moving: whoever checks claims has an interest that none stalls, whoever went silent. Each waits a while of its own, so that not
 // all pay gas for the same call.
 
-import { sha256 } from '@bitloom/graph'
 import { type ChainEvent, draw, getClaim, lapse, RevertError, redraw, STAGES, settleTask, sweep } from '@bitloom/sdk'
 import type { Address } from 'viem'
 import { type Court, play, viewOf } from '../court.ts'
 import type { Services } from '../services.ts'
 import { apart } from './apart.ts'
 import { choreOf, GRACE_SECONDS } from './chores.ts'
+import { unit } from './dice.ts'
 import { auditView } from './read.ts'
 import type { Role } from './solve.ts'
 
@@ -25,8 +25,7 @@ type OpenNote = { readonly stage: string /** Unix seconds. */; readonly due: num
  * so that it is not always the same node that pays.
  */
 export function patience(me: Address, claimId: bigint, deadline: number, drawn: boolean): number {
-  const dice = sha256(new TextEncoder().encode(`${me.toLowerCase()} ${claimId} ${deadline}`))
-  const fraction = new DataView(dice.buffer, dice.byteOffset).getUint32(0) / 2 ** 32
+  const fraction = unit(me.toLowerCase(), `${claimId} ${deadline}`)
   const { drawn: soon, others } = SPREAD_SECONDS
   return GRACE_SECONDS + (drawn ? soon * fraction : soon + (others - soon) * fraction)
 }

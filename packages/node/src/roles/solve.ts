@@ -8,6 +8,7 @@ import {
   confirmTask,
   disclose,
   draw,
+  expireTask,
   getAudit,
   getSpec,
   getTask,
@@ -25,6 +26,7 @@ import type { Hex } from 'viem'
 import { type Bundle, type Contents, contentsKey, fetchContents, rootsRoot } from '../bundle.ts'
 import { type Court, play, viewOf } from '../court.ts'
 import { findBundle, receiveBundles, startsFrom, wantsId } from '../exchange.ts'
+import type { Request, Verdict } from '../policy.ts'
 import type { Services } from '../services.ts'
 import { openLane } from '../training/lane.ts'
 import { runSegment } from '../training/segment.ts'
@@ -43,6 +45,10 @@ export type SolverOptions = {
   /** Measured at start. */
   readonly operationsPerSecond: bigint
   readonly cheat?: CheatPlan
+  /** Whether a task that was offered to this node may be taken, by its own rules. */
+  readonly judge?: (request: Request) => Verdict
+  /** Hears what was trained, and in how long. */
+  readonly onTrained?: (operations: bigint, milliseconds: number) => void
 }
 
 /** A segment's end, on disk. */
@@ -119,7 +125,20 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
 
   /** Bundles whose contents were looked at and are not the task's: anybody may have sent them, so the task itself is not refused for them. */
   const wrong = new Set<string>()
+  /** Turns a task down where this node's rules say so. What is our own reason the submitter hears at once, by the chain; a stranger that we do not work for costs us no gas. */
+  const declines = async (task: Task): Promise<boolean> => {
+    if (task.status !== 'offered' || !options.judge) return false
+    const { assurance } = await getSpec(bitloom, task.taskId)
+    const verdict = options.judge({ submitter: task.submitter, assurance })
+    if (verdict.ok) return false
+    log('task-declined', { taskId: task.taskId, submitter: task.submitter, reason: verdict.reason })
+    store.put('tasks', String(task.taskId), { ...noteOf(task.taskId)!, refused: verdict.reason })
+    if (verdict.whose === 'ours') await expireTask(bitloom, task.taskId)
+    return true
+  }
+
   const fetchTask = async (task: Task): Promise<void> => {
+    if (await declines(task)) return
     const spec = await getSpec(bitloom, task.taskId)
     const { startState } = noteOf(task.taskId)!
     const may = (b: Bundle): boolean => startsFrom(b, startState) && !wrong.has(contentsKey(b))
@@ -217,6 +236,7 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
         }
         l.at = -1
         const lie = lieIn(taskId, segment, l)
+        const began = performance.now()
         const digest = await runSegment(
           lie ? lyingStepper(l.stepper, l.contents.data, backend.evaluate, lie.lie) : l.stepper,
           stepsPerCheckpoint,
@@ -230,6 +250,7 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
           },
         )
         if (!digest) return
+        options.onTrained?.(l.spec.operationsPerStep * BigInt(stepsPerCheckpoint), performance.now() - began)
         await saving.begin(async () => {
           const stateRoot = await checkpoints.save(l.stepper.state())
           store.put('segments', segmentKey(taskId, segment), {
@@ -328,7 +349,7 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
           )
         return
       case 'confirm':
-        await confirmTask(bitloom, task.taskId)
+        if (!(await declines(task))) await confirmTask(bitloom, task.taskId)
         return
       case 'claim':
         return claim(task)

@@ -22,6 +22,17 @@ export const LAST_SECONDS = 15
 
 const includes = (list: readonly Address[], who: Address): boolean => list.some((a) => sameAddress(a, who))
 
+/** The challenger's next actions in its games about one claim. */
+export function challengerActions(me: Address, games: readonly GameView[], nowSeconds: number): VerifierAction[] {
+  const actions: VerifierAction[] = []
+  for (const game of games) {
+    if (!sameAddress(game.challenger, me) || game.decided) continue
+    if (!game.solverToMove) actions.push({ do: 'press', gameId: game.gameId })
+    else if (nowSeconds > game.deadline) actions.push({ do: 'timeout', gameId: game.gameId })
+  }
+  return actions
+}
+
 /** The verifier's next actions on one claim, most urgent first. */
 export function verifierActions(
   me: Address,
@@ -30,13 +41,8 @@ export function verifierActions(
   memory: VerifierMemory,
   nowSeconds: number,
 ): VerifierAction[] {
-  const actions: VerifierAction[] = []
+  const actions = challengerActions(me, games, nowSeconds)
   const { claimId } = audit
-  for (const game of games) {
-    if (!sameAddress(game.challenger, me) || game.decided) continue
-    if (!game.solverToMove) actions.push({ do: 'press', gameId: game.gameId })
-    else if (nowSeconds > game.deadline) actions.push({ do: 'timeout', gameId: game.gameId })
-  }
   if (!audit.assignments.some((a) => sameAddress(a.verifier, me)) || audit.stage === 'void') return actions
   if (memory.verdict === undefined) {
     if (audit.stage !== 'sealing' || nowSeconds > audit.deadline) return actions
