@@ -31,6 +31,7 @@ import {
   chainTime,
   connect,
   makeSpec,
+  rankOffers,
   readEvents,
   readLedger,
   rootsOf,
@@ -62,6 +63,8 @@ export type Ask = Shape & {
   readonly assurance?: Assurance
   readonly windows?: Partial<Windows>
   readonly budgetWei?: bigint
+  /** When those solvers are used up, whoever offers by then is asked, the cheapest first. */
+  readonly fromMarket?: boolean
 }
 
 /** A task under way. */
@@ -230,6 +233,9 @@ export async function startHouse(nodes: readonly NodePlan[]): Promise<House> {
         spec,
         offers,
         ...(ask.budgetWei === undefined ? {} : { budgetWei: ask.budgetWei }),
+        ...(ask.fromMarket
+          ? { more: () => rankOffers(own.signedOffers(), { memoryBytes: 0, assurance: spec.assurance }), patienceSeconds: 3600 }
+          : {}),
         report: (p) => {
           progress.push(p)
           if (p.type === 'submitted') task.resolve(p.taskId)

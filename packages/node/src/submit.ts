@@ -3,38 +3,39 @@
 import { type Data, encodeGraph, tensorRoot, toBytes, toHex } from '@bitloom/graph'
 import type { Job } from '@bitloom/model'
 import {
+  type Bitloom,
   type ChainEvent,
   cancelTask,
   chainTime,
-  draw,
-  escrowFor,
   expireTask,
+  explained,
   getClaim,
   getTask,
   handOnTask,
-  lapse,
   missDeadline,
+  offerHash,
   RevertError,
   RpcDownError,
-  redraw,
+  readEvents,
   rootsOf,
   type SignedOffer,
   type Spec,
-  settleTask,
+  specId,
   stepsOf,
   submitTask,
-  sweep,
   type Task,
   termsFor,
 } from '@bitloom/sdk'
 import type { Address, Hash, Hex } from 'viem'
+import { openBidding } from './bidding.ts'
 import type { Bundle } from './bundle.ts'
 import { parseContact } from './contact.ts'
-import { play, viewOf } from './court.ts'
+import { blockSecondsOf } from './estimate.ts'
 import { findState, pushBundle } from './exchange.ts'
 import type { BitloomNode } from './node.ts'
-import { choreOf, GRACE_SECONDS } from './roles/chores.ts'
-import { auditView } from './roles/read.ts'
+import { openNudge } from './nudge.ts'
+import { beginRun, changeRun, endRun, findRun } from './runs.ts'
+import { committedOn } from './spending.ts'
 
 /** What a task's run reports, in order; JSON once bigints are strings. */
 export type Progress =
@@ -53,6 +54,9 @@ export type Progress =
       readonly escrowWei: bigint
       readonly transaction: Hash
     }
+  | { readonly type: 'resumed'; readonly taskId: bigint; readonly accepted: number; readonly committedWei: bigint }
+  | { readonly type: 'waiting'; readonly reason: string; readonly untilSeconds: number }
+  | { readonly type: 'late'; readonly deadlineAt: number; readonly accepted: number }
   | { readonly type: 'progress'; readonly step: number; readonly steps: number; readonly loss: number }
   | { readonly type: 'accepted-state'; readonly slice: number; readonly stateRoot: Hex; readonly loss: number }
   | { readonly type: 'halted'; readonly reason: string; readonly accepted: number }
@@ -64,8 +68,16 @@ export type Submission = {
   readonly spec: Spec
   /** Offers in the order in which they are taken. */
   readonly offers: readonly SignedOffer[]
-  /** Wei of the token that the escrow may never exceed. */
+  /** What the market offers now, best first: asked when those are used up. Solvers that had this task and lost it are not taken again. */
+  readonly more?: () => Promise<readonly SignedOffer[]> | readonly SignedOffer[]
+  /** Seconds that a halted task waits for an offer that fits before it is cancelled; 0 by default. */
+  readonly patienceSeconds?: number
+  /** Wei of the token that the task may cost over its whole life, all solvers and verifiers together. Never exceeded. */
   readonly budgetWei?: bigint
+  /** Unix seconds, on the chain's clock: nobody is paid for what cannot be done by then any more. */
+  readonly deadlineAt?: number
+  /** Goes on with an unfinished run of the same spec in this node's folder, under the limits noted there, where there is one. */
+  readonly resume?: boolean
   readonly report: (progress: Progress) => void
   readonly signal?: AbortSignal
 }
@@ -80,16 +92,17 @@ export type Outcome = {
 
 const PROGRESS_MS = 250
 const CUSTODY_TRIES = 40
+/** Pause between two looks at the market while a halted task waits for an offer. */
+const WAITING_MS = 2_000
 
 /**
  * Runs a job on the network to its end.
- * @throws {TaskError} no offer is left, the budget does not reach, or the task was cancelled; what was not earned is refunded
+ * @throws {TaskError} no offer is left within budget and deadline, or the task was cancelled; what was not earned is refunded
  */
 export async function runTask(node: BitloomNode, submission: Submission): Promise<Outcome> {
   const { services } = node
   const { bitloom, store, blobs, checkpoints } = services
   const { job, spec, report } = submission
-  const queue = [...submission.offers]
   const lossSlot = job.graph.slots.findIndex((s) => s.name === 'loss')
 
   const graphFile = encodeGraph(job.graph)
@@ -107,54 +120,94 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
     urls: [services.contact.http],
   })
 
-  const take = (slicesLeft: number): { offer: SignedOffer; escrowWei: bigint } => {
-    const offer = queue.shift()
-    if (!offer) throw new TaskError('No offer is left for this task.\nLook at the market with: bitloom offers')
-    const escrowWei = escrowFor(spec, termsFor(spec, offer.offer), slicesLeft)
-    if (submission.budgetWei !== undefined && escrowWei > submission.budgetWei)
-      throw new TaskError(
-        `The cheapest offer left needs an escrow of ${escrowWei} wei; the budget is ${submission.budgetWei} wei.\nRaise --budget or train fewer steps.`,
-      )
-    return { offer, escrowWei }
-  }
-  /** Puts the task to one offer after the other until the market takes one: an offer may be full by now, or over. */
-  const place = async <T>(
-    slicesLeft: number,
-    put: (offer: SignedOffer) => Promise<T>,
-  ): Promise<{ offer: SignedOffer; escrowWei: bigint; done: T }> => {
-    for (;;) {
-      const { offer, escrowWei } = take(slicesLeft)
-      try {
-        return { offer, escrowWei, done: await put(offer) }
-      } catch (error) {
-        if (error instanceof RpcDownError) queue.unshift(offer)
-        if (!(error instanceof RevertError) || !error.errorName.startsWith('Offer')) throw error
-        services.log('offer-passed-over', { solver: offer.offer.solver, error: error.errorName })
-      }
-    }
-  }
-  const solvers: Address[] = []
-  let peer: string | undefined
-  const introduce = async (taskId: bigint, offer: SignedOffer, stateRoots: readonly Hex[]): Promise<void> => {
-    solvers.push(offer.offer.solver)
-    const bundle = bundleFor(taskId, stateRoots)
-    store.put('bundles', String(taskId), bundle)
-    peer = parseContact(offer.offer.contact)?.peer
-    if (peer) await pushBundle(services, peer, bundle)
-  }
-
   // heard from before the task exists: its first events may arrive before its number does
   const early: ChainEvent[] = []
   let hear = (events: readonly ChainEvent[]): void => void early.push(...events)
   node.onEvents((events) => hear(events))
-  const first = await place(spec.slices, (offer) => submitTask(bitloom, spec, termsFor(spec, offer.offer), offer))
-  const { taskId, receipt } = first.done
-  report({ type: 'submitted', taskId, solver: first.offer.offer.solver, escrowWei: first.escrowWei, transaction: receipt.transactionHash })
-  await introduce(taskId, first.offer, initialRoots)
+
+  const former = submission.resume ? await findRun(bitloom, store, specId(spec)) : undefined
+  const limits = {
+    ...(former?.budgetWei === undefined ? {} : { budgetWei: former.budgetWei }),
+    ...(submission.budgetWei === undefined ? {} : { budgetWei: submission.budgetWei }),
+    // starting again buys no time
+    ...(submission.deadlineAt === undefined ? {} : { deadlineAt: submission.deadlineAt }),
+    ...(former?.deadlineAt === undefined ? {} : { deadlineAt: former.deadlineAt }),
+  }
+  const past = former?.taskId === undefined ? [] : (await readEvents(bitloom, former.fromBlock)).events
+  const offers = former ? await unused(bitloom, [...former.offers, ...submission.offers], past) : submission.offers
+  let run =
+    former ??
+    beginRun(store, {
+      specId: specId(spec),
+      fromBlock: await explained('eth_blockNumber', () => bitloom.chain.getBlockNumber({ cacheTime: 0 })),
+      ...limits,
+      offers,
+    })
+  run = changeRun(store, run, { ...limits, offers: former ? [...former.offers, ...submission.offers] : offers })
+  const bidding = openBidding({
+    spec,
+    limits,
+    blockSeconds: await blockSecondsOf(bitloom),
+    offers,
+    isGone: takenBack(node),
+  })
+  /** Puts the task to one offer after the other until the market takes one: an offer may be full by now, or over. */
+  const place = async <T>(
+    accepted: number,
+    spentWei: bigint,
+    put: (offer: SignedOffer) => Promise<T>,
+  ): Promise<{ offer: SignedOffer; escrowWei: bigint; done: T } | { refusals: readonly string[] }> => {
+    const now = await chainTime(bitloom)
+    const more = (await submission.more?.()) ?? []
+    for (;;) {
+      const next = bidding.next(spec.slices - accepted, spentWei, now, more)
+      if ('refusals' in next) return next
+      try {
+        return { ...next, done: await put(next.offer) }
+      } catch (error) {
+        if (error instanceof RpcDownError) bidding.giveBack(next.offer)
+        if (!(error instanceof RevertError) || !error.errorName.startsWith('Offer')) throw error
+        services.log('offer-passed-over', { solver: next.offer.offer.solver, error: error.errorName })
+      }
+    }
+  }
+  let peer: string | undefined
+  const introduce = async (taskId: bigint, contact: string, stateRoots: readonly Hex[]): Promise<void> => {
+    const bundle = bundleFor(taskId, stateRoots)
+    store.put('bundles', String(taskId), bundle)
+    peer = parseContact(contact)?.peer
+    if (peer) await pushBundle(services, peer, bundle)
+  }
+
+  let taskId: bigint
+  if (run.taskId === undefined) {
+    const first = await place(0, 0n, (offer) => submitTask(bitloom, spec, termsFor(spec, offer.offer), offer)).catch((error) => {
+      // the answer may be lost while the task is there: only a refusal is known to have changed nothing
+      if (error instanceof RevertError) endRun(store, run)
+      throw error
+    })
+    if ('refusals' in first) {
+      endRun(store, run)
+      throw new TaskError(`${nobodyLeft(first.refusals)}\nNothing was paid. ${WAY_ON}`)
+    }
+    const { receipt } = first.done
+    taskId = first.done.taskId
+    run = changeRun(store, run, { taskId: String(taskId) })
+    report({
+      type: 'submitted',
+      taskId,
+      solver: first.offer.offer.solver,
+      escrowWei: first.escrowWei,
+      transaction: receipt.transactionHash,
+    })
+    await introduce(taskId, first.offer.offer.contact, initialRoots)
+  } else taskId = BigInt(run.taskId)
 
   const ours: ChainEvent[] = []
+  const solvers: Address[] = []
   const claims = new Set<string>()
   const games = new Set<string>()
+  const heard = new Set<string>()
   const fresh: ChainEvent[] = []
   hear = (events) => {
     for (const event of events) {
@@ -165,10 +218,12 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
         args.taskId === taskId ||
         (args.claimId !== undefined && claims.has(String(args.claimId))) ||
         (args.gameId !== undefined && games.has(String(args.gameId)))
-      if (about) fresh.push(event)
+      // blocks may be read twice: after a start, and when the chain has replaced some
+      const key = `${event.transactionHash} ${event.logIndex}`
+      if (about && !heard.has(key)) fresh.push(event)
+      if (about) heard.add(key)
     }
   }
-  hear(early.splice(0))
 
   /** Fetches an accepted state at once: from then on nothing depends on the solver that made it. */
   const keep = async (slice: number, claimId: bigint): Promise<Data[]> => {
@@ -189,46 +244,78 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
     )
   }
 
+  /** Slices that an earlier process saw settled: only the last one's state is needed. */
+  let history = -1
+  if (former) {
+    hear(past)
+    const task = await getTask(bitloom, taskId)
+    history = task.accepted - 1
+    report({ type: 'resumed', taskId, accepted: task.accepted, committedWei: await committedOn(bitloom, taskId, run.fromBlock) })
+    const offer = run.offers.findLast((o) => o.offer.solver.toLowerCase() === task.solver.toLowerCase())
+    const roots = checkpoints.manifest(task.state)
+    if (offer && roots && (task.status === 'offered' || task.status === 'running')) await introduce(taskId, offer.offer.contact, roots)
+  }
+  hear(early.splice(0))
+
   let lastState: Data[] | undefined
   let deadEnd: TaskError | undefined
+  let waitingSince: number | undefined
+  let lookedAt = 0
   const goOn = async (task: Task): Promise<void> => {
-    report({ type: 'halted', reason: 'its solver is gone', accepted: task.accepted })
-    try {
-      const {
-        offer,
-        escrowWei,
-        done: handed,
-      } = await place(spec.slices - task.accepted, (offer) =>
-        handOnTask(bitloom, taskId, spec, task.accepted, termsFor(spec, offer.offer), offer),
-      )
+    if (waitingSince !== undefined && performance.now() - lookedAt < WAITING_MS) return
+    lookedAt = performance.now()
+    const now = await chainTime(bitloom)
+    if (waitingSince === undefined) report({ type: 'halted', reason: 'its solver is gone', accepted: task.accepted })
+    bidding.fell(task.solver)
+    const spentWei = await committedOn(bitloom, taskId, run.fromBlock)
+    const next = await place(task.accepted, spentWei, (offer) =>
+      handOnTask(bitloom, taskId, spec, task.accepted, termsFor(spec, offer.offer), offer),
+    )
+    if ('done' in next) {
+      waitingSince = undefined
+      const { offer, escrowWei } = next
       report({
         type: 'handed-on',
         taskId,
         solver: offer.offer.solver,
         fromSlice: task.accepted,
         escrowWei,
-        transaction: handed.transactionHash,
+        transaction: next.done.transactionHash,
       })
-      await introduce(taskId, offer, checkpoints.manifest(task.state)!)
-    } catch (error) {
-      if (!(error instanceof TaskError)) throw error
-      await cancelTask(bitloom, taskId)
-      deadEnd = error
+      run = changeRun(store, run, { offers: [...new Set([...run.offers, offer])] })
+      await introduce(taskId, offer.offer.contact, checkpoints.manifest(task.state)!)
+      return
     }
+    const { patienceSeconds = 0 } = submission
+    const untilSeconds = (waitingSince ?? now) + patienceSeconds
+    if (now < untilSeconds && (limits.deadlineAt === undefined || now < limits.deadlineAt)) {
+      if (waitingSince === undefined) report({ type: 'waiting', reason: nobodyLeft(next.refusals), untilSeconds })
+      waitingSince ??= now
+      return
+    }
+    await cancelTask(bitloom, taskId)
+    deadEnd = new TaskError(
+      `${nobodyLeft(next.refusals)}\nTask ${taskId} is cancelled after ${task.accepted} of ${spec.slices} slices, which cost ${spentWei} wei; the rest of the escrow is in your free balance. ${WAY_ON}`,
+    )
   }
 
   const nudge = openNudge(node)
   const steps = stepsOf(spec)
   let told: ChainEvent | undefined
+  let late = false
   /** One look at the chain and what follows from it; the outcome once there is one. */
   const look = async (): Promise<Outcome | undefined> => {
     for (let event = fresh[0]; event; event = fresh[0]) {
       // told once, and done only when what it asks of us is done: the chain may be down in between
       if (told !== event) report({ type: 'chain', event })
       told = event
-      if (event.name === 'Settled') lastState = await keep(Number(event.args.slice), event.args.claimId as bigint)
+      if (event.name === 'Settled' && Number(event.args.slice) >= history)
+        lastState = await keep(Number(event.args.slice), event.args.claimId as bigint)
       fresh.shift()
       ours.push(event)
+      if (event.contract !== 'Market') continue
+      if (event.name === 'Offered') solvers.push(event.args.solver as Address)
+      if (event.name === 'Halted') bidding.fell(solvers.at(-1)!)
     }
     const task = await getTask(bitloom, taskId)
     if (task.status === 'done' && ours.some((e) => e.name === 'Finished')) {
@@ -238,9 +325,16 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
     // not before its last accepted state is here, which the next solver starts from
     if (task.status === 'halted' && checkpoints.manifest(task.state)) await goOn(task)
     if (deadEnd) throw deadEnd
-    if (task.status === 'cancelled') throw new TaskError(`Task ${taskId} was cancelled; what was not earned is in your free balance.`)
+    if (task.status === 'cancelled') {
+      endRun(store, run)
+      throw new TaskError(`Task ${taskId} was cancelled; what was not earned is in your free balance.\n${WAY_ON}`)
+    }
     try {
       const now = await chainTime(bitloom)
+      if (limits.deadlineAt !== undefined && now > limits.deadlineAt && !late) {
+        late = true
+        report({ type: 'late', deadlineAt: limits.deadlineAt, accepted: task.accepted })
+      }
       if (task.status === 'offered' && now > task.deadline) await expireTask(bitloom, taskId)
       if (task.status === 'running' && task.openClaim === 0n && now > task.deadline) await missDeadline(bitloom, taskId)
       if (task.status === 'running' && task.openClaim !== 0n) await nudge(taskId, task.openClaim, now)
@@ -268,8 +362,12 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
       )
     try {
       const outcome = await look()
-      if (outcome) return outcome
+      if (outcome) {
+        endRun(store, run)
+        return outcome
+      }
     } catch (error) {
+      if (error === deadEnd) endRun(store, run)
       // a chain that is down for a while takes nothing from the task: everything that matters of it is on that chain
       if (!(error instanceof RpcDownError)) throw error
       services.log('chain-down', { taskId, error: error.message.replaceAll('\n', ' ') })
@@ -278,26 +376,35 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
   }
 }
 
-/**
- * The submitter's interest in a claim whose solver or verifiers went away: whatever anybody may do, some seconds after they should have.
- * @returns looks at a claim and does what is due
- */
-function openNudge({ services, court }: BitloomNode): (taskId: bigint, claimId: bigint, nowSeconds: number) => Promise<void> {
-  const { bitloom } = services
-  let still = { stage: '', since: 0 }
-  return async (taskId, claimId, nowSeconds) => {
-    const [audit, quarrels] = await Promise.all([auditView(bitloom, claimId), court.gamesAbout(claimId)])
-    const stage = `${claimId} ${audit.stage} ${audit.deadline}`
-    if (stage !== still.stage) still = { stage, since: nowSeconds }
-    if (nowSeconds <= still.since + GRACE_SECONDS) return
-    const games = quarrels.map(viewOf)
-    for (const game of games)
-      if (!game.decided && nowSeconds > game.deadline + GRACE_SECONDS) await play(bitloom, game.gameId, { kind: 'timeout' })
-    const chore = choreOf(audit, games, nowSeconds, GRACE_SECONDS)
-    if (chore === 'settle') await settleTask(bitloom, taskId)
-    else if (chore !== undefined) await { draw, redraw, lapse, sweep }[chore](bitloom, claimId)
+/** Whether an offer that this node has heard is heard no more: its provider has taken it back. What came from elsewhere is not judged. */
+function takenBack(node: BitloomNode): (offer: SignedOffer) => boolean {
+  const heard = new Set<string>()
+  const listen = (): Set<string> => {
+    const now = new Set(node.signedOffers().map(({ signature }) => signature))
+    for (const signature of now) heard.add(signature)
+    return now
+  }
+  listen()
+  return ({ signature }) => {
+    const now = listen()
+    return heard.has(signature) && !now.has(signature)
   }
 }
+
+/** Offers that no handing on has bound yet, each once. */
+async function unused(bitloom: Bitloom, offers: readonly SignedOffer[], past: readonly ChainEvent[]): Promise<SignedOffer[]> {
+  const market = { chainId: bitloom.network.chainId, market: bitloom.network.contracts.Market }
+  const bound = new Set(past.filter(({ name }) => name === 'Offered').map(({ args }) => args.offerHash))
+  const each = new Map(offers.map((signed) => [offerHash(market, signed.offer), signed]))
+  return [...each].filter(([hash]) => !bound.has(hash)).map(([, signed]) => signed)
+}
+
+const WAY_ON = 'Look at the market with: bitloom offers'
+
+const nobodyLeft = (refusals: readonly string[]): string =>
+  refusals.length === 0
+    ? 'No offer is left for this task.'
+    : `No offer is left for this task within its limits: ${refusals[0]}${refusals.length > 1 ? ` (and ${refusals.length - 1} more)` : ''}.`
 
 export class TaskError extends Error {
   override name = 'node.TaskError'
