@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Holds F32.sol to vectors/f32.json, word for word, and keeps its gas in snapshots/F32.json.
+// Holds F32.sol to vectors/f32.json, word for word, and to the hardware by the hashes of vectors/twins.json; keeps its gas in snapshots/F32.json.
 pragma solidity ^0.8.28;
 
 import {Test} from "./Test.sol";
+import {TwinsTest} from "./Twins.sol";
 import {Words} from "./Words.sol";
 import {F32, F32Lib} from "../src/arbiter/F32.sol";
 import {I32} from "../src/arbiter/I32.sol";
 
-contract F32Test is Test {
+contract F32Test is TwinsTest {
     string private json = vm.readFile("../../vectors/f32.json");
 
     function test_every_op_gives_the_golden_words() public view {
@@ -27,6 +28,11 @@ contract F32Test is Test {
                 }
             }
         }
+    }
+
+    /// All pairs of edges and as many random inputs; tools/fuzz-twins.ts puts tens of millions.
+    function test_twins_give_the_hardwares_words() public view {
+        checkTwins(".f32", 15);
     }
 
     function testFuzz_add_commutes_and_sub_is_add_of_neg(uint32 a_, uint32 b_) public pure {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Holds I32.sol to vectors/i32.json, word for word.
+// Holds I32.sol to vectors/i32.json, word for word, and to the hardware by the hashes of vectors/twins.json.
 pragma solidity ^0.8.28;
 
-import {Test} from "./Test.sol";
+import {TwinsTest} from "./Twins.sol";
 import {Words} from "./Words.sol";
 import {I32} from "../src/arbiter/I32.sol";
 
-contract I32Test is Test {
+contract I32Test is TwinsTest {
     function test_every_op_gives_the_golden_words() public view {
         string memory file = vm.readFile("../../vectors/i32.json");
         string[19] memory names = Words.i32Names();
@@ -24,6 +24,11 @@ contract I32Test is Test {
                 }
             }
         }
+    }
+
+    /// All pairs of edges and as many random inputs; tools/fuzz-twins.ts puts tens of millions.
+    function test_twins_give_the_hardwares_words() public view {
+        checkTwins(".i32", 20);
     }
 
     function testFuzz_division_recomposes(uint32 a_, uint32 b_) public pure {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Puts the scalar steps of vectors/scalar.json, right and wrong ones, to the real Arbiter; keeps their gas in snapshots/Scalar.json.
+// Puts the scalar steps of vectors/scalar.json, right and wrong ones, to the real Arbiter, and those of vectors/twins.json to Scalar; keeps their gas in snapshots/Scalar.json.
 pragma solidity ^0.8.28;
 
 import {Test} from "./Test.sol";
+import {Source, TwinsHarness} from "./Twins.sol";
 import {Arbiter} from "../src/arbiter/Arbiter.sol";
 import {Expr, ExprLib, Op} from "../src/arbiter/Expr.sol";
 
@@ -19,6 +20,24 @@ contract ScalarTest is Test {
             (bool ok, bytes memory result) = address(arbiter).staticcall(calls[i]);
             assertTrue(ok, names[i]);
             assertEq(abi.decode(result, (bytes32)), want[i], names[i]);
+        }
+    }
+
+    /// Whole steps, witnesses and all, on edges and random words; tools/fuzz-twins.ts puts millions.
+    function test_twins_give_the_interpreters_words() public {
+        string memory twins = vm.readFile("../../vectors/twins.json");
+        string[] memory names = vm.parseJsonStringArray(twins, ".steps.names");
+        bytes[] memory leaves = vm.parseJsonBytesArray(twins, ".steps.leaves");
+        uint256[] memory seeds = vm.parseJsonUintArray(twins, ".steps.seeds");
+        uint256[] memory floats = vm.parseJsonUintArray(twins, ".steps.floats");
+        bytes32[] memory want = vm.parseJsonBytes32Array(twins, ".steps.hashes");
+        bytes[2] memory edges = [vm.parseJsonBytes(twins, ".i32.edges"), vm.parseJsonBytes(twins, ".f32.edges")];
+        uint256 traces = vm.parseJsonUint(twins, ".steps.traces");
+        assertTrue(names.length >= 40 && traces >= 4 && want.length == names.length, "columns");
+        TwinsHarness harness = new TwinsHarness();
+        for (uint256 i = 0; i < names.length; ++i) {
+            Source memory source = Source(floats[i] == 1, seeds[i], edges[floats[i]]);
+            assertEq(harness.scalars(leaves[i], source, 0, traces, 0), want[i], names[i]);
         }
     }
 

@@ -31,42 +31,42 @@ library Words {
     }
 
     function f32(uint256 op, F32 a, F32 b) internal pure returns (F32) {
-        if (op == 0) return a.add(b);
-        if (op == 1) return a.sub(b);
-        if (op == 2) return a.mul(b);
-        if (op == 3) return a.div(b);
-        if (op == 4) return word(a.lt(b));
-        if (op == 5) return word(a.le(b));
-        if (op == 6) return word(a.eq(b));
-        if (op == 7) return a.min(b);
-        if (op == 8) return a.max(b);
-        if (op == 9) return a.canonical();
-        if (op == 10) return a.neg();
-        if (op == 11) return a.abs();
-        if (op == 12) return a.sqrt();
-        if (op == 13) return a.floor();
+        // By halves: millions of inputs come this way.
+        if (op < 4) {
+            if (op < 2) return op == 0 ? a.add(b) : a.sub(b);
+            return op == 2 ? a.mul(b) : a.div(b);
+        }
+        if (op < 8) {
+            if (op < 6) return word(op == 4 ? a.lt(b) : a.le(b));
+            return op == 6 ? word(a.eq(b)) : a.min(b);
+        }
+        if (op < 12) {
+            if (op < 10) return op == 8 ? a.max(b) : a.canonical();
+            return op == 10 ? a.neg() : a.abs();
+        }
+        if (op < 14) return op == 12 ? a.sqrt() : a.floor();
         if (op == 14) return F32Lib.fromI32(I32.wrap(F32.unwrap(a)));
         if (op == 15) return word(a.toI32());
         revert UnknownOp(op);
     }
 
     function i32(uint256 op, I32 a, I32 b) internal pure returns (I32) {
-        if (op == 0) return a.add(b);
-        if (op == 1) return a.sub(b);
-        if (op == 2) return a.mul(b);
-        if (op == 3) return a.divu(b);
-        if (op == 4) return a.remu(b);
-        if (op == 5) return a.and(b);
-        if (op == 6) return a.or(b);
-        if (op == 7) return a.xor(b);
-        if (op == 8) return a.shl(b);
-        if (op == 9) return a.shr(b);
-        if (op == 10) return a.sar(b);
-        if (op == 11) return a.lt(b);
-        if (op == 12) return a.ltu(b);
-        if (op == 13) return a.eq(b);
-        if (op == 14) return a.min(b);
-        if (op == 15) return a.max(b);
+        if (op < 4) {
+            if (op < 2) return op == 0 ? a.add(b) : a.sub(b);
+            return op == 2 ? a.mul(b) : a.divu(b);
+        }
+        if (op < 8) {
+            if (op < 6) return op == 4 ? a.remu(b) : a.and(b);
+            return op == 6 ? a.or(b) : a.xor(b);
+        }
+        if (op < 12) {
+            if (op < 10) return op == 8 ? a.shl(b) : a.shr(b);
+            return op == 10 ? a.sar(b) : a.lt(b);
+        }
+        if (op < 16) {
+            if (op < 14) return op == 12 ? a.ltu(b) : a.eq(b);
+            return op == 14 ? a.min(b) : a.max(b);
+        }
         if (op == 16) return a.not();
         if (op == 17) return a.neg();
         if (op == 18) return a.abs();
