@@ -81,7 +81,7 @@ export async function submitTask(
   terms: Terms,
   signed: SignedOffer,
 ): Promise<{ readonly taskId: bigint; readonly receipt: TransactionReceipt }> {
-  const receipt = await bitloom.send('Market', 'submit', [
+  const receipt = await bitloom.send('Market', 'submit', async () => [
     spec,
     terms,
     signed.offer,
@@ -103,7 +103,7 @@ export async function handOnTask(
   terms: Terms,
   signed: SignedOffer,
 ): Promise<TransactionReceipt> {
-  return bitloom.send('Market', 'handOn', [
+  return bitloom.send('Market', 'handOn', async () => [
     taskId,
     terms,
     signed.offer,
