@@ -6,20 +6,28 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { PortTakenError } from './chain.ts'
+import { openDisk } from './disk.ts'
 import { countingLog } from './log.ts'
 import { openMeter } from './meter.ts'
-import { SILENT_AFTER_MS, serveMetrics } from './metrics.ts'
+import { SILENT_AFTER_MS, STILL_AFTER_MS, serveMetrics } from './metrics.ts'
 import { openBlobStore } from './network/blobs.ts'
 import { startPeers } from './network/peers.ts'
 
 test('figures are those of the moment, a silent loop is unhealthy, and nothing else is served', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'bitloom-metrics-'))
   const peers = await startPeers()
-  const services = { blobs: openBlobStore({ dir }), meter: openMeter(), peers }
+  let free = 100 << 20
+  const services = {
+    ...{ blobs: openBlobStore({ dir }), meter: openMeter(), peers },
+    disk: openDisk(dir, () => undefined, { ballastBytes: 1024, marginBytes: 1 << 20, free: () => free }),
+    bitloom: { endpoints: () => [{ endpoint: 'http://127.0.0.1:1', inUse: true, resting: false, head: 45n }] },
+  }
   const lines: string[] = []
   const { log, counts } = countingLog((event) => void lines.push(event))
   let silent = 0
-  const metrics = await serveMetrics(services, { sinceTickMs: () => silent, block: () => 42n, working: () => true }, counts, { port: 0 })
+  let still = 0
+  const pulse = { sinceTickMs: () => silent, block: () => 42n, sinceBlockMs: () => still, working: () => true }
+  const metrics = await serveMetrics(services, pulse, counts, { port: 0 })
   t.after(async () => {
     await metrics.stop()
     await peers.stop()
@@ -58,10 +66,18 @@ test('figures are those of the moment, a silent loop is unhealthy, and nothing e
   const [status, sentence] = await health()
   assert.equal(status, 503)
   assert.match(sentence, /has not been read for 31 s/)
+  silent = 0
+  still = STILL_AFTER_MS + 1000
+  assert.match((await health())[1], /has made no block for 121 s/)
+  still = 0
+  free = 1000
+  services.disk.release()
+  assert.match((await health())[1], /the disk is full \(1000 bytes free\)/)
+  const told = (await (await fetch(`${metrics.url}/status`)).json()) as { ok: boolean; wrong: string[]; chain: Record<string, unknown> }
+  assert.equal(told.ok, false)
+  assert.equal(told.wrong.length, 1)
+  assert.deepEqual([told.chain.block, told.chain.blocksBehind], ['42', 3])
   assert.equal((await fetch(`${metrics.url}/secrets`)).status, 404)
   assert.equal((await fetch(`${metrics.url}/metrics`, { method: 'POST' })).status, 405)
-  await assert.rejects(
-    serveMetrics(services, { sinceTickMs: () => 0, block: () => 0n, working: () => false }, counts, { port: metrics.port }),
-    PortTakenError,
-  )
+  await assert.rejects(serveMetrics(services, pulse, counts, { port: metrics.port }), PortTakenError)
 })

@@ -9,6 +9,8 @@ import type { Services } from './services.ts'
 
 /** A node whose loop has not finished a round for this long is not well: deadlines on chain are minutes. */
 export const SILENT_AFTER_MS = 30_000
+/** A chain without a new block for this long does not take transactions either: ten blocks of Ethereum. */
+export const STILL_AFTER_MS = 120_000
 
 /** What the node's loop tells of itself. */
 export type Pulse = {
@@ -16,17 +18,19 @@ export type Pulse = {
   readonly sinceTickMs: () => number
   /** Height of the chain as last read. */
   readonly block: () => bigint
+  /** Milliseconds since a block was read that was new. */
+  readonly sinceBlockMs: () => number
   readonly working: () => boolean
 }
 
 export type Metrics = { readonly url: string; readonly port: number; readonly stop: () => Promise<void> }
 
 /**
- * Serves `/metrics` and `/health` (200, or 503 with a sentence).
+ * Serves `/metrics`, `/health` (200, or 503 with a sentence) and `/status` (what is behind that sentence, as JSON).
  * @throws {PortTakenError}
  */
 export async function serveMetrics(
-  services: Pick<Services, 'blobs' | 'peers' | 'meter'>,
+  services: Pick<Services, 'blobs' | 'peers' | 'meter' | 'disk'> & { readonly bitloom: Pick<Services['bitloom'], 'endpoints'> },
   pulse: Pulse,
   counts: ReadonlyMap<string, number>,
   { port, host = '127.0.0.1' }: { readonly port: number; readonly host?: string },
@@ -46,6 +50,15 @@ export async function serveMetrics(
   gauge('blob_bytes', 'Bytes of blobs on disk', () => services.blobs.usedBytes())
   gauge('blob_quota_bytes', 'Most bytes of blobs that this node keeps', () => services.blobs.quotaBytes)
   gauge('chain_block', 'Height of the chain as last read', () => Number(pulse.block()))
+  gauge('block_age_seconds', 'Seconds since a new block was read', () => pulse.sinceBlockMs() / 1000)
+  gauge('blocks_behind', 'Blocks that an endpoint has told of and that were not read yet', () => behind())
+  gauge(
+    'rpc_endpoints_resting',
+    'RPC endpoints that are passed over',
+    () => services.bitloom.endpoints().filter((one) => one.resting).length,
+  )
+  gauge('disk_free_bytes', 'Bytes that can still be written', () => services.disk.freeBytes())
+  gauge('disk_full', '1 while nothing but what a dispute needs is written', () => (services.disk.full() ? 1 : 0))
   gauge('tick_age_seconds', 'Seconds since the loop last finished a round', () => pulse.sinceTickMs() / 1000)
   gauge('working', '1 while something is trained or checked', () => (pulse.working() ? 1 : 0))
   const labelled = (name: string, help: string, label: string, read: () => Iterable<readonly [string, number]>): void => {
@@ -68,12 +81,39 @@ export async function serveMetrics(
   labelled('steps_total', 'Training steps run, by what for', 'kind', () => readings('steps', 1))
   labelled('log_events_total', 'Lines of the log by event', 'event', () => counts)
 
-  /** What is wrong, if anything. */
-  const ailment = (): string | undefined => {
-    const silent = pulse.sinceTickMs()
-    if (silent > SILENT_AFTER_MS)
-      return `the chain has not been read for ${Math.round(silent / 1000)} s; see the log for chain-down or tick-failed`
-    return undefined
+  const behind = (): number => services.bitloom.endpoints().reduce((most, { head }) => Math.max(most, Number(head - pulse.block())), 0)
+  /** What is wrong, most urgent first. */
+  const ailments = (): string[] => {
+    const [silent, still] = [pulse.sinceTickMs(), pulse.sinceBlockMs()]
+    return [
+      ...(silent > SILENT_AFTER_MS
+        ? [`the chain has not been read for ${Math.round(silent / 1000)} s; see the log for chain-down or tick-failed`]
+        : still > STILL_AFTER_MS
+          ? [`the chain has made no block for ${Math.round(still / 1000)} s; give another RPC with --rpc if others see blocks`]
+          : []),
+      ...(services.disk.full()
+        ? [`the disk is full (${services.disk.freeBytes()} bytes free); training and fetching wait until there is space`]
+        : []),
+    ]
+  }
+  const status = (): object => {
+    const wrong = ailments()
+    return {
+      ok: wrong.length === 0,
+      wrong,
+      chain: {
+        reachable: pulse.sinceTickMs() <= SILENT_AFTER_MS,
+        block: String(pulse.block()),
+        blockAgeSeconds: pulse.sinceBlockMs() / 1000,
+        blocksBehind: behind(),
+        endpoints: services.bitloom.endpoints().map((one) => ({ ...one, head: String(one.head) })),
+      },
+      disk: { freeBytes: services.disk.freeBytes(), full: services.disk.full() },
+      blobs: { bytes: services.blobs.usedBytes(), quotaBytes: services.blobs.quotaBytes },
+      peers: services.peers.connected().length,
+      working: pulse.working(),
+      tickAgeSeconds: pulse.sinceTickMs() / 1000,
+    }
   }
   const server = createServer({ headersTimeout: 5_000, requestTimeout: 5_000, maxHeaderSize: 8192 }, (request, response) => {
     const say = (status: number, type: string, text: string): void => {
@@ -81,10 +121,11 @@ export async function serveMetrics(
     }
     if (request.method !== 'GET' && request.method !== 'HEAD') return say(405, 'text/plain', 'only GET\n')
     if (request.url === '/health') {
-      const wrong = ailment()
-      return say(wrong ? 503 : 200, 'text/plain', `${wrong ?? 'well'}\n`)
+      const wrong = ailments()
+      return say(wrong.length > 0 ? 503 : 200, 'text/plain', `${wrong.length > 0 ? wrong.join('; ') : 'well'}\n`)
     }
-    if (request.url !== '/metrics') return say(404, 'text/plain', 'there are /metrics and /health\n')
+    if (request.url === '/status') return say(200, 'application/json', `${JSON.stringify(status())}\n`)
+    if (request.url !== '/metrics') return say(404, 'text/plain', 'there are /metrics, /health and /status\n')
     registry.metrics().then(
       (text) => say(200, registry.contentType, text),
       (error: Error) => say(500, 'text/plain', `${error.name}\n`),

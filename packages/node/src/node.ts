@@ -119,6 +119,7 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
   let working = false
   let ended = 0
   let tickedAt = performance.now()
+  let blockAt = performance.now()
   let place: Place = store.get<Place>('node', 'place') ?? { next: BigInt(bitloom.network.fromBlock) }
   const metrics =
     options.metricsPort === undefined
@@ -126,7 +127,12 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
       : await (await import('./metrics.ts'))
           .serveMetrics(
             services,
-            { sinceTickMs: () => performance.now() - tickedAt, block: () => place.next - 1n, working: () => working },
+            {
+              sinceTickMs: () => performance.now() - tickedAt,
+              block: () => place.next - 1n,
+              sinceBlockMs: () => performance.now() - blockAt,
+              working: () => working,
+            },
             counting.counts,
             { port: options.metricsPort },
           )
@@ -141,6 +147,7 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
     services.disk.tend()
     const { events, place: here, rewoundTo, deep } = await readOn(bitloom, place)
     const done = roles.reduce((n, role) => n + role.ended(), 0)
+    if (here.next !== place.next) blockAt = performance.now()
     if (here.next === place.next && done === ended && rewoundTo === undefined) return
     if (rewoundTo !== undefined)
       log('reorganised', { fromBlock: rewoundTo, until: here.next - 1n, ...(deep ? { deep: 'more than 64 blocks were replaced' } : {}) })
@@ -167,8 +174,11 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
     working = roles.some((role) => role.working())
     ended = done
   }
-  const resumed = await bitloom.resume()
-  if (resumed !== 'none') log('resumed', { transaction: resumed })
+  // before whatever the roles send; where the chain does not answer, the first of those finds out
+  void bitloom.resume().then(
+    (was) => was !== 'none' && log('resumed', { transaction: was }),
+    (error: Error) => log('chain-down', { error: error.message.replaceAll('\n', ' ') }),
+  )
   const loop = (async () => {
     let backoff = options.tickMs ?? TICK_MS
     while (running) {
