@@ -28,7 +28,7 @@ export type Tidier = {
 type Kept = Pick<Services, 'store' | 'blobs' | 'checkpoints'>
 
 /** Tables whose keys are a claim's number. */
-const CLAIM_TABLES = ['books', 'findings', 'findings-unasked'] as const
+const CLAIM_TABLES = ['books', 'findings', 'findings-unasked', 'own-claims'] as const
 /** Tables whose keys are a task's number. */
 const TASK_TABLES = ['bundles', 'tasks', 'offered', 'lies', 'at-rest'] as const
 
@@ -63,7 +63,7 @@ export function openTidier({ store, blobs, checkpoints }: Kept, chain: Chain): T
       if (isOver(id, status, now)) over.add(id)
       ;(over.has(id) ? unneeded : needed).add(state)
     }
-    const watched = keysOf(['watched', 'watched-unasked', 'pending-books'])
+    const watched = keysOf(['watched', 'watched-unasked'])
     const closed: string[] = []
     for (const id of keysOf(CLAIM_TABLES)) {
       const claim = claims.get(id)

@@ -7,6 +7,7 @@ import { type Court, play, type Quarrel, viewOf } from '../court.ts'
 import { leafMoment } from '../exchange.ts'
 import type { Services } from '../services.ts'
 import type { Inspector } from './inspect.ts'
+import { isMoot } from './moot.ts'
 import { openReplays, type Replays } from './replays.ts'
 import { sameAddress } from './views.ts'
 
@@ -15,14 +16,30 @@ export type Accuser = Pick<Replays, 'working' | 'ended' | 'idle'> & {
   readonly accuse: (claim: Claim, segment: number) => Promise<boolean>
   /** The next move of a game of ours, if what it takes is known by now; else it is computed beside the loop. */
   readonly press: (claim: Claim, gameId: bigint) => Promise<void>
-  /** Takes the bonds of moot games back, and lets go of what they were about. */
+  /** Takes the bonds back of games about a decoy that its claim shows no more. */
+  readonly drop: (claimId: bigint, quarrels: readonly Quarrel[]) => Promise<void>
+  /** The claim is over: takes the bonds of moot games back, and lets go of what they were about. */
   readonly leave: (claimId: bigint, quarrels: readonly Quarrel[]) => Promise<void>
 }
 
 /** @param name of the role, so that two roles of a node keep apart what they compute */
 export function openAccuser(services: Services, court: Court, inspector: Inspector, name: string): Accuser {
-  const { bitloom, me, log } = services
+  const { bitloom, me, store, log } = services
   const replays = openReplays(services)
+
+  /** Moot games whose bond was asked for. */
+  const tried = new Set<bigint>()
+  const withdraw = async (claimId: bigint, { gameId, closed, challenger }: Quarrel): Promise<void> => {
+    if (closed || !sameAddress(challenger, me)) return
+    tried.add(gameId)
+    try {
+      await withdrawMoot(bitloom, gameId)
+      log('bond-back', { claimId, gameId })
+    } catch (error) {
+      if (!(error instanceof RevertError)) throw error
+      log('refused', { action: 'withdraw', claimId, gameId, error: error.errorName })
+    }
+  }
 
   return {
     accuse: async (claim, segment) => {
@@ -59,16 +76,14 @@ export function openAccuser(services: Services, court: Court, inspector: Inspect
       if (answer && !answer.case) log('no-case', { claimId, gameId })
       else if (answer?.move) await play(bitloom, gameId, answer.move)
     },
+    drop: async (claimId, quarrels) => {
+      for (const q of quarrels) if (isMoot(store, q.gameId) && !tried.has(q.gameId)) await withdraw(claimId, q)
+    },
     leave: async (claimId, quarrels) => {
       replays.forget((segment) => segment.startsWith(`${name} ${claimId} `))
       for (const q of quarrels) {
-        if (q.closed || !sameAddress(q.challenger, me)) continue
-        try {
-          await withdrawMoot(bitloom, q.gameId)
-        } catch (error) {
-          if (!(error instanceof RevertError)) throw error
-          log('refused', { action: 'withdraw', claimId, gameId: q.gameId, error: error.errorName })
-        }
+        await withdraw(claimId, q)
+        tried.delete(q.gameId)
       }
     },
     working: replays.working,

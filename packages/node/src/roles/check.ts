@@ -5,6 +5,7 @@ import {
   type Claim,
   digestOf,
   getClaim,
+  getMask,
   getSpec,
   LOCAL_SECONDS_PER_MOVE,
   RevertError,
@@ -15,14 +16,15 @@ import {
   verifierHazard,
 } from '@bitloom/sdk'
 import type { Hex } from 'viem'
-import { type Court, play, viewOf } from '../court.ts'
+import { type Court, play } from '../court.ts'
 import type { Services } from '../services.ts'
 import { openAccuser } from './accuse.ts'
 import { apart } from './apart.ts'
 import { type End, type InspectorOptions, leafOf, openInspector, sameLeaf } from './inspect.ts'
+import { liveGames, noteMoots } from './moot.ts'
 import { auditView } from './read.ts'
 import type { Role } from './solve.ts'
-import { type VerifierAction, verifierActions } from './verifier.ts'
+import { type VerifierAction, type VerifierMemory, verifierActions } from './verifier.ts'
 import { type AuditView, sameAddress } from './views.ts'
 
 export type CheckerOptions = InspectorOptions & {
@@ -38,6 +40,8 @@ type Finding = {
   readonly different?: number
   readonly root?: Hex
   readonly ends?: readonly End[]
+  /** It may differ on purpose: every state is as claimed. */
+  readonly states?: boolean
 }
 
 /** Attempts to reach a solver before its data count as withheld. */
@@ -69,14 +73,17 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
     const claim = await getClaim(bitloom, claimId)
     if (claim.status !== 'open') return
     const salt = newSalt()
-    const inspection = await inspector.inspect(claim, segments, false)
+    const { decoyOneIn } = await getSpec(bitloom, claim.taskId)
+    const inspection = await inspector.inspect(claim, segments, decoyOneIn > 0)
     let finding: Finding
     if (inspection) {
-      const { ends, different } = inspection
+      const { ends, different, states } = inspection
       if (different !== undefined) log('different', { claimId, segment: different })
       finding = {
         verdict: different === undefined ? 'same' : 'different',
-        digest: digestOf(ends.filter((end) => segments.includes(end.segment)).map((end) => end.probeDigest)),
+        // what a decoy is caught by; of a claim with a wrong state nothing may be counted as *same* afterwards
+        digest: states ? digestOf(ends.filter((end) => segments.includes(end.segment)).map((end) => end.probeDigest)) : NO_DIGEST,
+        states,
         salt,
         root: claim.root,
         ends,
@@ -110,6 +117,21 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
     return book && finding.ends?.find((end) => !sameLeaf(leafOf(end), book.leaves[end.segment]!))?.segment
   }
 
+  /** What this node knows of a claim as it stands now. */
+  const memoryOf = async (claim: Claim, view: AuditView): Promise<VerifierMemory> => {
+    const finding = findingOf(claim.claimId)
+    if (!finding) return {}
+    const isOther = finding.root !== undefined && finding.root !== claim.root
+    // drawn once more for a claim that showed a decoy when it was drawn first: what it is about now is to be checked by itself
+    if (isOther && view.stage === 'sealing' && !view.sealed.some((v) => sameAddress(v, me))) {
+      store.delete(FINDINGS, String(claim.claimId))
+      return {}
+    }
+    const different = await differentIn(claim, finding)
+    const maybeDecoy = different !== undefined && finding.states === true && (await getMask(bitloom, claim.claimId))?.opened === false
+    return { verdict: finding.verdict, maybeDecoy, ...(different === undefined ? {} : { different }) }
+  }
+
   /** Long work runs beside the loop, one piece at a time. */
   const start = (job: () => Promise<void>): void => {
     work ??= job()
@@ -138,11 +160,9 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
       case 'reveal':
         await reveal(bitloom, claimId, finding!.verdict, finding!.digest, finding!.salt)
         return
-      case 'challenge': {
-        const segment = await differentIn(claim, finding!)
-        if (segment !== undefined) await accuser.accuse(claim, segment)
+      case 'challenge':
+        await accuser.accuse(claim, action.segment)
         return
-      }
       case 'press':
         return accuser.press(claim, action.gameId)
       case 'timeout':
@@ -151,7 +171,11 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
   }
 
   return {
-    onEvent: ({ name, args }) => {
+    onEvent: (event) => {
+      const { contract, name, args } = event
+      noteMoots(store, event)
+      if (contract === 'Decoys' && name === 'Caught' && sameAddress(args.verifier as `0x${string}`, me))
+        log('jackpot', { claimId: args.claimId, wei: args.rewardWei })
       if (name === 'Drawn' && (args.verifiers as `0x${string}`[]).some((v) => sameAddress(v, me)))
         store.put(WATCHED, String(args.claimId), true)
     },
@@ -169,12 +193,10 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
             return
           }
           looked.add(claim.taskId)
+          await accuser.drop(claimId, quarrels)
           const view = await auditView(bitloom, claimId)
-          const finding = findingOf(claimId)
-          const memory = finding
-            ? { verdict: finding.verdict, ...(finding.different === undefined ? {} : { different: finding.different }) }
-            : {}
-          for (const action of verifierActions(me, view, quarrels.map(viewOf), memory, nowSeconds)) {
+          const memory = await memoryOf(claim, view)
+          for (const action of verifierActions(me, view, liveGames(store, quarrels), memory, nowSeconds)) {
             try {
               await perform(action, claim, view)
             } catch (error) {

@@ -21,6 +21,8 @@ export type Inspection = {
   readonly ends: readonly End[]
   /** First segment that does not end as claimed. */
   readonly different?: number
+  /** Whether every state was as claimed: then a difference may be on purpose. */
+  readonly states: boolean
 }
 
 export type Inspector = {
@@ -131,7 +133,7 @@ export function openInspector(services: Services, { memoryBytes, contactOf }: In
     b: Book,
     segment: number,
     goOn: boolean,
-  ): Promise<{ readonly state?: readonly Data[]; readonly different?: number } | undefined> => {
+  ): Promise<{ readonly state?: readonly Data[]; readonly different?: number; readonly states: boolean } | undefined> => {
     for (let from = segment; from >= 0; from--) {
       let state: readonly Data[] | undefined = await findState(services, l.contents.graph, startOf(claim, b, from), peersOf(claim))
       if (!state) continue
@@ -141,11 +143,11 @@ export function openInspector(services: Services, { memoryBytes, contactOf }: In
         if (!outcome) return undefined
         const end = endOf(s, outcome)
         if (!sameLeaf(leafOf(end), b.leaves[s]!)) different ??= s
-        if (isEnd(end, b.leaves[s]!, goOn)) return { different: s }
+        if (isEnd(end, b.leaves[s]!, goOn)) return { different: different!, states: end.stateRoot === b.leaves[s]!.stateRoot }
         state = copyOf(l)
         await checkpoints.save(state)
       }
-      return { state, ...(different === undefined ? {} : { different }) }
+      return { state, states: true, ...(different === undefined ? {} : { different }) }
     }
     return undefined
   }
@@ -155,7 +157,7 @@ export function openInspector(services: Services, { memoryBytes, contactOf }: In
     if (!b) return undefined
     const ends: End[] = []
     let different: number | undefined
-    const found = (): Inspection => ({ ends, ...(different === undefined ? {} : { different }) })
+    const found = (states: boolean): Inspection => ({ ends, states, ...(different === undefined ? {} : { different }) })
     let reached = -1
     let state: readonly Data[] | undefined
     // custody: whoever attests a slice holds its end state and serves it on, so that it does not depend on the one who trained it
@@ -164,7 +166,7 @@ export function openInspector(services: Services, { memoryBytes, contactOf }: In
         const before = await stateBefore(l, claim, b, segment, goOn)
         if (!before) return undefined
         different ??= before.different
-        if (!before.state) return found()
+        if (!before.state) return found(before.states)
         state = before.state
       }
       if (segment === b.leaves.length) {
@@ -180,11 +182,11 @@ export function openInspector(services: Services, { memoryBytes, contactOf }: In
         await checkpoints.save(state!)
         different ??= segment
       }
-      if (isEnd(end, b.leaves[segment]!, goOn)) return found()
+      if (isEnd(end, b.leaves[segment]!, goOn)) return found(end.stateRoot === b.leaves[segment]!.stateRoot)
       state = copyOf(l)
       reached = segment + 1
     }
-    return found()
+    return found(true)
   }
 
   /** Runs a slice from its start and from nothing that its solver shows; what it shows is looked at only where the roots differ. */
@@ -204,26 +206,25 @@ export function openInspector(services: Services, { memoryBytes, contactOf }: In
         await checkpoints.save(state)
         different ??= segment
       }
-      if (leaf && isEnd(end, leaf, goOn)) return { ends, different: different! }
+      if (leaf && isEnd(end, leaf, goOn)) return { ends, different: different!, states: end.stateRoot === leaf.stateRoot }
       state = copyOf(l)
     }
     const own: Book = { leaves: ends.map(leafOf) }
     if (bookRoot(own) !== claim.root) {
       // without its leaves nobody can say where it is wrong; with them, the same again and this time to the first that is
-      if (b) return { ends, ...(different === undefined ? {} : { different }) }
+      if (b) return { ends, states: true, ...(different === undefined ? {} : { different }) }
       return (await book(claim)) ? inspectAll(l, claim, goOn) : undefined
     }
     await checkpoints.save(state)
     store.put('books', String(claim.claimId), own)
-    return { ends }
+    return { ends, states: true }
   }
 
   return {
     inspect: async (claim, segments, goOn) => {
       const l = await load(claim)
       if (!l) return undefined
-      const whole =
-        l.spec.assurance === (ASSURANCE as Readonly<Record<string, number>>).quorum && segments.length === l.spec.checkpointsPerSlice
+      const whole = l.spec.assurance === ASSURANCE.quorum && segments.length === l.spec.checkpointsPerSlice
       return whole ? inspectAll(l, claim, goOn) : inspectSome(l, claim, segments, goOn)
     },
     segment: async (claim, segment) => {

@@ -3,11 +3,12 @@
 
 import { type ChainEvent, draw, getClaim, lapse, RevertError, redraw, STAGES, settleTask, sweep } from '@bitloom/sdk'
 import type { Address } from 'viem'
-import { type Court, play, viewOf } from '../court.ts'
+import { type Court, play } from '../court.ts'
 import type { Services } from '../services.ts'
 import { apart } from './apart.ts'
 import { choreOf, GRACE_SECONDS } from './chores.ts'
 import { unit } from './dice.ts'
+import { liveGames } from './moot.ts'
 import { auditView } from './read.ts'
 import type { Role } from './solve.ts'
 
@@ -46,7 +47,7 @@ export function openKeeper(services: Services, court: Court): Role {
     }
     notBefore.set(key, now + AGAIN_SECONDS)
     const [view, quarrels] = await Promise.all([auditView(bitloom, claimId), court.gamesAbout(claimId)])
-    const games = quarrels.map(viewOf)
+    const games = liveGames(store, quarrels)
     for (const game of games) if (!game.decided && now > game.deadline + graceSeconds) await play(bitloom, game.gameId, { kind: 'timeout' })
     const chore = choreOf(view, games, now, graceSeconds)
     if (chore === undefined) return

@@ -108,7 +108,9 @@ test('a verifier that cannot know in time seals that it could not, since silence
 test('a verifier that said different challenges once it has revealed, then presses, then takes a stalled game', () => {
   const after = { ...audit, stage: 'challenging' as const, sealed: [me], revealed: [me] }
   const mine = { ...game, solver: other, challenger: me }
-  assert.deepEqual(verifierActions(me, after, [], { verdict: 'different', different: 3 }, 10), [{ do: 'challenge', claimId: 7n }])
+  assert.deepEqual(verifierActions(me, after, [], { verdict: 'different', different: 3 }, 10), [
+    { do: 'challenge', claimId: 7n, segment: 3 },
+  ])
   assert.deepEqual(verifierActions(me, after, [mine], { verdict: 'different', different: 3 }, 10), [])
   assert.deepEqual(verifierActions(me, after, [{ ...mine, solverToMove: false }], { verdict: 'different', different: 3 }, 10), [
     { do: 'press', gameId: 4n },
@@ -120,9 +122,35 @@ test('a verifier that sealed different challenges before the solver discloses, s
   const shut = { ...audit, stage: 'disclosing' as const, sealed: [me] }
   const different = { verdict: 'different', different: 3 } as const
   assert.deepEqual(verifierActions(me, { ...audit, sealed: [me] }, [], different, 10), [], 'others may still copy while sealing is open')
-  assert.deepEqual(verifierActions(me, shut, [], different, 10), [{ do: 'challenge', claimId: 7n }])
+  assert.deepEqual(verifierActions(me, shut, [], different, 10), [{ do: 'challenge', claimId: 7n, segment: 3 }])
   assert.deepEqual(verifierActions(me, { ...shut, sealed: [other] }, [], different, 10), [], 'it never sealed')
   assert.deepEqual(verifierActions(me, shut, [{ ...game, solver: other, challenger: me }], different, 10), [])
+})
+
+test('a verifier that may have met a decoy waits until the claim is opened, and then disputes what it is about, whatever it sealed', () => {
+  const disclosing = { ...audit, stage: 'disclosing' as const, sealed: [me] }
+  const after = { ...audit, stage: 'revealing' as const, sealed: [me] }
+  assert.deepEqual(verifierActions(me, disclosing, [], { verdict: 'different', different: 3, maybeDecoy: true }, 10), [])
+  assert.deepEqual(
+    verifierActions(me, after, [], { verdict: 'different' }, 10),
+    [{ do: 'reveal', claimId: 7n }],
+    'it was one, and it was caught',
+  )
+  const swapped = verifierActions(me, after, [], { verdict: 'same', different: 3, maybeDecoy: false }, 10)
+  assert.deepEqual(swapped, [
+    { do: 'reveal', claimId: 7n },
+    { do: 'challenge', claimId: 7n, segment: 3 },
+  ])
+})
+
+test('a solver defends no game about a decoy: it opens it as soon as somebody has challenged it, and not before', () => {
+  const claimed = { ...task, claimId: 7n }
+  const memory = { contents: true, trained: 4, decoy: true }
+  assert.deepEqual(solverActions(me, claimed, audit, [], memory, 10), [])
+  for (const stage of ['drawing', 'sealing'] as const)
+    assert.deepEqual(solverActions(me, claimed, { ...audit, stage }, [game], memory, 10), [{ do: 'open' }])
+  assert.deepEqual(solverActions(me, claimed, { ...audit, stage: 'disclosing' }, [game], memory, 10), [{ do: 'disclose', claimId: 7n }])
+  assert.deepEqual(solverActions(me, claimed, audit, [game], { ...memory, decoy: false }, 10), [{ do: 'defend', gameId: 4n }])
 })
 
 test('who moves a late claim on waits a while of its own: the drawn before the others, nobody for ever, another node each time', () => {

@@ -9,15 +9,23 @@ import {
   disclose,
   draw,
   expireTask,
+  explained,
   getAudit,
+  getClaim,
+  getMask,
+  getSeal,
   getSpec,
   getTask,
   getTerms,
   LOCAL_SECONDS_PER_MOVE,
+  openDecoy,
+  openTrue,
   RevertError,
   redraw,
   type Spec,
+  sealSlice,
   settleTask,
+  sliceCommitment,
   solverHazard,
   sweep,
   type Task,
@@ -25,20 +33,27 @@ import {
 import type { Hex } from 'viem'
 import { type Bundle, type Contents, contentsKey, fetchContents, rootsRoot } from '../bundle.ts'
 import { type Court, play, viewOf } from '../court.ts'
-import { findBundle, receiveBundles, startsFrom, wantsId } from '../exchange.ts'
+import { type Book, findBundle, type Leaf, receiveBundles, startsFrom, wantsId } from '../exchange.ts'
 import type { Request, Verdict } from '../policy.ts'
 import type { Services } from '../services.ts'
 import { openLane } from '../training/lane.ts'
 import { runSegment } from '../training/segment.ts'
 import { engineStepper, type Stepper } from '../training/stepper.ts'
 import { apart } from './apart.ts'
+import { ANCHOR_MEMORY, falseDigest, type Masked, maskSlice, toShow } from './decoy.ts'
+import { secretOf } from './dice.ts'
 import { lyingStepper } from './lie.ts'
+import { liveGames, noteMoots } from './moot.ts'
 import { auditView, taskView } from './read.ts'
 import { openReplays } from './replays.ts'
 import { type SolverAction, solverActions } from './solver.ts'
+import { sameAddress } from './views.ts'
 
-/** Cheats in slice `slice` (counted from its first own one): for demonstrations and tests. */
-export type CheatPlan = { readonly slice: number }
+/**
+ * How to cheat, for demonstrations and tests: a lie in slice `slice` (counted from its first own one); or, of every sealed slice, the truth passed off as
+ * the decoy and the decoy as the truth.
+ */
+export type CheatPlan = { readonly slice: number } | { readonly swap: true }
 
 export type SolverOptions = {
   readonly memoryBytes: number
@@ -62,6 +77,9 @@ type TaskNote = {
   readonly refused?: string
   readonly verified: boolean
 }
+
+/** What a claim of ours shows, by its root: from before it exists. */
+type LeavesNote = { readonly taskId: string; readonly slice: number; readonly leaves: readonly Leaf[]; readonly truth: readonly Leaf[] }
 
 type LieNote = { readonly segment: number; readonly lie: Lie }
 
@@ -199,7 +217,7 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
   const lieIn = (taskId: bigint, segment: number, l: Loaded): LieNote | undefined => {
     const { cheat } = options
     const { spec } = l
-    if (!cheat) return undefined
+    if (!cheat || !('slice' in cheat)) return undefined
     const known = store.get<LieNote>('lies', String(taskId))
     if (known) return known.segment === segment ? known : undefined
     const dice = new DataView(sha256(new TextEncoder().encode(`${taskId} ${me}`)).buffer.slice(0))
@@ -269,30 +287,89 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
 
   const notesOf = (taskId: bigint, slice: number, spec: Spec): SegmentNote[] =>
     Array.from({ length: spec.checkpointsPerSlice }, (_, j) => segmentOf(taskId, slice * spec.checkpointsPerSlice + j)!)
-  const treeOf = (notes: readonly SegmentNote[]) =>
-    claimTree(notes.map((n) => ({ stateRoot: fromHex(n.stateRoot), probeCommit: fromHex(n.probeCommit) })))
+  const treeOf = (leaves: readonly Leaf[]) =>
+    claimTree(leaves.map((n) => ({ stateRoot: fromHex(n.stateRoot), probeCommit: fromHex(n.probeCommit) })))
+
+  const nodeSecret = secretOf(store, 'decoySecret')
+  const of = { chainId: bitloom.network.chainId, decoys: bitloom.network.contracts.Decoys }
+  const leavesOf = (notes: readonly SegmentNote[]): Leaf[] => notes.map(({ stateRoot, probeCommit }) => ({ stateRoot, probeCommit }))
+  /** Both faces of a trained slice of a task with forced errors. */
+  const maskedOf = (taskId: bigint, slice: number, spec: Spec): Masked => {
+    const m = maskSlice(nodeSecret, of, { taskId, slice, solver: me }, leavesOf(notesOf(taskId, slice, spec)))
+    return swaps ? { ...m, truth: m.decoy, decoy: m.truth, trueRoot: m.decoyRoot, decoyRoot: m.trueRoot } : m
+  }
+  const swaps = options.cheat !== undefined && 'swap' in options.cheat
+
+  /** The leaves to claim a slice by, and those that it will be about in the end; undefined where it has to be sealed first, or its seal to ripen. */
+  const leavesToShow = async (task: Task, spec: Spec): Promise<Pick<LeavesNote, 'leaves' | 'truth'> | undefined> => {
+    const real = leavesOf(notesOf(task.taskId, task.accepted, spec))
+    if (spec.decoyOneIn === 0) return { leaves: real, truth: real }
+    const masked = maskedOf(task.taskId, task.accepted, spec)
+    const sealed = await getSeal(bitloom, task.taskId, task.accepted, me)
+    if (!sealed) {
+      await sealSlice(bitloom, task.taskId, task.accepted, sliceCommitment(masked))
+      return undefined
+    }
+    const head = await explained('eth_blockNumber', () => bitloom.chain.getBlockNumber({ cacheTime: 0 }))
+    const anchorHash =
+      head < sealed.anchorBlock || sealed.used
+        ? undefined
+        : ((await explained('eth_getBlock', () => bitloom.chain.getBlock({ blockNumber: sealed.anchorBlock }))).hash ?? undefined)
+    const plain = sealed.used || head >= sealed.anchorBlock + ANCHOR_MEMORY
+    if (plain) return { leaves: real, truth: real }
+    const show = toShow(masked, sealed, spec.decoyOneIn, head, anchorHash)
+    if (show === 'wait' || (swaps && show === 'truth')) return undefined
+    return { leaves: masked[show], truth: masked.truth }
+  }
 
   const claim = async (task: Task): Promise<void> => {
     const spec = await getSpec(bitloom, task.taskId)
-    const notes = notesOf(task.taskId, task.accepted, spec)
-    const tree = treeOf(notes)
-    const last = notes[notes.length - 1]!
+    const shown = await leavesToShow(task, spec)
+    if (!shown) return
+    const { leaves } = shown
+    const tree = treeOf(leaves)
+    const last = leaves.at(-1)!
+    const root = toHex(rootOf(tree))
     // the leaves are published under the claim's root before the claim exists, so that nobody ever has to wait for them
-    store.put('leaves', toHex(rootOf(tree)), { taskId: String(task.taskId), slice: task.accepted })
+    store.put('leaves', root, { taskId: String(task.taskId), slice: task.accepted, ...shown } satisfies LeavesNote)
     await claimSlice(bitloom, {
       taskId: task.taskId,
       slice: task.accepted,
-      root: toHex(rootOf(tree)),
+      root,
       endState: last.stateRoot,
       probeCommit: last.probeCommit,
-      proof: proofOf(tree, notes.length - 1).map(toHex),
+      proof: proofOf(tree, leaves.length - 1).map(toHex),
     })
   }
 
+  /** Opens the seal of a claim, if it has one: before its disclosure, or as soon as a decoy is challenged. */
+  const openSeal = async (task: Task): Promise<void> => {
+    const spec = await getSpec(bitloom, task.taskId)
+    if (spec.decoyOneIn === 0) return
+    const mask = await getMask(bitloom, task.openClaim)
+    if (!mask || mask.opened) return
+    const masked = maskedOf(task.taskId, task.accepted, spec)
+    const { root } = await getClaim(bitloom, task.openClaim)
+    const isDecoy = root === masked.decoyRoot
+    log('opening', { taskId: task.taskId, claimId: task.openClaim, decoy: isDecoy })
+    if (isDecoy)
+      await openDecoy(bitloom, task.openClaim, masked.secret, {
+        states: masked.truth.map((leaf) => leaf.stateRoot),
+        trueCommits: masked.truth.map((leaf) => leaf.probeCommit),
+        decoyCommits: masked.decoy.map((leaf) => leaf.probeCommit),
+      })
+    else await openTrue(bitloom, task.openClaim, masked)
+  }
+
   const discloseClaim = async (task: Task): Promise<void> => {
+    await openSeal(task)
     const spec = await getSpec(bitloom, task.taskId)
     const notes = notesOf(task.taskId, task.accepted, spec)
-    const tree = treeOf(notes)
+    const { root } = await getClaim(bitloom, task.openClaim)
+    // by now every claim is about what its solver says is true
+    const masked = swaps && spec.decoyOneIn > 0 ? maskedOf(task.taskId, task.accepted, spec) : undefined
+    const swapped = masked?.trueRoot === root
+    const tree = treeOf(swapped ? masked.truth : leavesOf(notes))
     const { assignments } = await getAudit(bitloom, task.openClaim)
     await disclose(
       bitloom,
@@ -300,10 +377,18 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
       assignments.map(({ segment }) => ({
         segment,
         stateRoot: notes[segment]!.stateRoot,
-        probeDigest: notes[segment]!.probeDigest,
+        probeDigest: swapped ? falseDigest(masked.secret, segment) : notes[segment]!.probeDigest,
         proof: proofOf(tree, segment).map(toHex),
       })),
     )
+  }
+
+  /** Whether a claim shows a decoy: then there is nothing to defend. */
+  const showsDecoy = async (task: Task): Promise<boolean> => {
+    const spec = await getSpec(bitloom, task.taskId)
+    if (spec.decoyOneIn === 0) return false
+    const { root } = await getClaim(bitloom, task.openClaim)
+    return root === maskedOf(task.taskId, task.accepted, spec).decoyRoot
   }
 
   const replays = openReplays(services)
@@ -367,6 +452,8 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
         return
       case 'disclose':
         return discloseClaim(task)
+      case 'open':
+        return openSeal(task)
       case 'defend':
         return defend(task, action.gameId)
       case 'timeout':
@@ -408,29 +495,30 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
   }
 
   return {
-    onEvent: ({ name, args }) => {
+    onEvent: (event) => {
+      const { contract, name, args } = event
       const taskId = args.taskId as bigint
       if (name === 'Offered' && (args.solver as string).toLowerCase() === me.toLowerCase()) {
         store.put('offered', String(taskId), { from: Number(args.fromSlice) })
         store.put('active', String(taskId), true)
       }
       if (name === 'Claimed' && (args.solver as string).toLowerCase() === me.toLowerCase()) {
-        const slice = Number(args.slice)
-        const about = store.get<{ taskId: string; slice: number }>('leaves', args.root as string)
-        if (about) store.put('pending-books', String(args.claimId), { taskId: String(taskId), slice })
+        const about = store.get<LeavesNote>('leaves', args.root as string)
+        if (about) {
+          store.put('books', String(args.claimId), { leaves: about.leaves } satisfies Book)
+          store.put('own-claims', String(args.claimId), { leaves: about.truth } satisfies Book)
+        }
+      }
+      noteMoots(store, event)
+      // a claim that showed a decoy is about the truth from now on
+      if (contract === 'Decoys' && name === 'Opened' && args.decoy === true) {
+        const truth = store.get<Book>('own-claims', String(args.claimId))
+        if (truth) store.put('books', String(args.claimId), truth)
       }
       if (name === 'Settled' && (args.solver as string).toLowerCase() === me.toLowerCase())
         store.put('settled', `${taskId}/${args.slice}`, true)
     },
     tick: async (nowSeconds) => {
-      for (const { key } of store.list('pending-books')) {
-        const { taskId, slice } = store.get<{ taskId: string; slice: number }>('pending-books', key)!
-        const spec = await getSpec(bitloom, BigInt(taskId))
-        store.put('books', key, {
-          leaves: notesOf(BigInt(taskId), slice, spec).map(({ stateRoot, probeCommit }) => ({ stateRoot, probeCommit })),
-        })
-        store.delete('pending-books', key)
-      }
       for (const { key } of store.list('settled')) {
         const [taskId, slice] = key.split('/')
         forget(BigInt(taskId!), Number(slice), await getSpec(bitloom, BigInt(taskId!)))
@@ -454,13 +542,14 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
           const memory = {
             contents: note.verified,
             ...(note.refused === undefined ? {} : { refused: note.refused }),
+            decoy: spec !== undefined && task.openClaim !== 0n && sameAddress(task.solver, me) && (await showsDecoy(task)),
             trained: spec ? trainedOf(taskId, spec, Math.max(note.first, task.accepted)) : note.first,
           }
           for (const action of solverActions(
             me,
             taskView(task, spec?.slices ?? task.accepted + 1),
             audit,
-            quarrels.map(viewOf),
+            liveGames(store, quarrels),
             memory,
             nowSeconds,
           )) {

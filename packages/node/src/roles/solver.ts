@@ -9,12 +9,14 @@ export type SolverMemory = {
   /** Contents fetched and checked; `refused` says why they never will be. */
   readonly contents: boolean
   readonly refused?: string
+  /** The open claim shows a decoy: it is not defended, but opened when somebody has challenged it. */
+  readonly decoy?: boolean
   /** Slices trained and stored, counted from the task's first. */
   readonly trained: number
 }
 
 export type SolverAction =
-  | { readonly do: 'fetch' | 'confirm' | 'claim' | 'settle' | 'drop' }
+  | { readonly do: 'fetch' | 'confirm' | 'claim' | 'open' | 'settle' | 'drop' }
   | { readonly do: 'train'; readonly slice: number }
   | { readonly do: 'draw' | 'disclose' | 'redraw' | 'sweep'; readonly claimId: bigint }
   | { readonly do: 'defend' | 'timeout'; readonly gameId: bigint }
@@ -37,7 +39,7 @@ export function solverActions(
   const actions: SolverAction[] = []
   if (!sameAddress(task.solver, me) || task.status === 'halted' || task.status === 'done' || task.status === 'cancelled')
     return [{ do: 'drop' }]
-  for (const game of games) {
+  for (const game of memory.decoy ? [] : games) {
     if (!sameAddress(game.solver, me) || game.decided) continue
     if (game.solverToMove) actions.push({ do: 'defend', gameId: game.gameId })
     else if (nowSeconds > game.deadline) actions.push({ do: 'timeout', gameId: game.gameId })
@@ -50,6 +52,8 @@ export function solverActions(
   if (task.claimId !== 0n && audit) {
     const chore = choreOf(audit, games, nowSeconds, 0)
     if (chore === 'draw' || chore === 'redraw' || chore === 'sweep') actions.push({ do: chore, claimId: audit.claimId })
+    const early = audit.stage === 'drawing' || audit.stage === 'sealing'
+    if (memory.decoy && early && games.some((g) => !g.decided)) actions.push({ do: 'open' })
     if (audit.stage === 'disclosing') actions.push({ do: 'disclose', claimId: audit.claimId })
     if (audit.stage === 'passed' && games.every((g) => g.decided)) actions.push({ do: 'settle' })
   }

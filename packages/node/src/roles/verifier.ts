@@ -8,10 +8,17 @@ export type Verdict = 'same' | 'different' | 'unavailable'
 export const VERDICT: Readonly<Record<Verdict, number>> = { same: 1, different: 2, unavailable: 3 }
 
 /** What this node found out about a claim; written to disk before it is sealed. */
-export type VerifierMemory = { readonly verdict?: Verdict /** First segment that differs. */; readonly different?: number }
+export type VerifierMemory = {
+  readonly verdict?: Verdict
+  /** First segment that differs from the claim as it stands: not the one that was sealed about, where that showed a decoy. */
+  readonly different?: number
+  /** It may differ on purpose: whether it does is told when the claim is opened, and until then there is nothing to prove. */
+  readonly maybeDecoy?: boolean
+}
 
 export type VerifierAction =
-  | { readonly do: 'audit' | 'concede' | 'seal' | 'reveal' | 'challenge'; readonly claimId: bigint }
+  | { readonly do: 'audit' | 'concede' | 'seal' | 'reveal'; readonly claimId: bigint }
+  | { readonly do: 'challenge'; readonly claimId: bigint; readonly segment: number }
   | { readonly do: 'press' | 'timeout'; readonly gameId: bigint }
 
 /**
@@ -52,7 +59,7 @@ export function verifierActions(
   if (audit.stage === 'revealing' && includes(audit.sealed, me) && !includes(audit.revealed, me)) actions.push({ do: 'reveal', claimId })
   // Before it is revealed already: an open dispute keeps a solver that was found out from not disclosing, which costs it only a quarter of its bond.
   const shut = audit.stage !== 'sealing' && audit.stage !== 'drawing' && includes(audit.sealed, me)
-  if (memory.verdict === 'different' && shut && !games.some((g) => sameAddress(g.challenger, me)))
-    actions.push({ do: 'challenge', claimId })
+  if (memory.different !== undefined && !memory.maybeDecoy && shut && !games.some((g) => sameAddress(g.challenger, me)))
+    actions.push({ do: 'challenge', claimId, segment: memory.different })
   return actions
 }

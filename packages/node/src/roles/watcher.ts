@@ -16,12 +16,13 @@ import {
   STAGES,
 } from '@bitloom/sdk'
 import type { Address, Hex } from 'viem'
-import { type Court, play, viewOf } from '../court.ts'
+import { type Court, play } from '../court.ts'
 import type { Services } from '../services.ts'
 import { openAccuser } from './accuse.ts'
 import { apart } from './apart.ts'
 import { secretOf } from './dice.ts'
 import { type InspectorOptions, openInspector } from './inspect.ts'
+import { liveGames, noteMoots } from './moot.ts'
 import { auditView } from './read.ts'
 import type { Role } from './solve.ts'
 import { challengerActions } from './verifier.ts'
@@ -72,7 +73,7 @@ export function openWatcher(services: Services, court: Court, options: WatcherOp
       audited: auditedSegments(spec, record.streak),
       slicePriceWei: terms.slicePriceWei,
       bondWei: terms.bondWei,
-      decoyOneIn: (spec as { decoyOneIn?: number }).decoyOneIn ?? 0,
+      decoyOneIn: spec.decoyOneIn,
       accepted: record.accepted,
       convictions: record.convictions,
     }
@@ -146,7 +147,14 @@ export function openWatcher(services: Services, court: Court, options: WatcherOp
   }
 
   return {
-    onEvent: ({ contract, name, args }) => {
+    onEvent: (event) => {
+      const { contract, name, args } = event
+      noteMoots(store, event)
+      if (contract === 'Decoys' && name === 'Opened' && args.decoy === true) {
+        // the claim is about its truth from now on, which nobody has looked at yet
+        store.delete(FINDINGS, String(args.claimId))
+        if (sameAddress(args.challenger as Address, me)) log('jackpot', { claimId: args.claimId, wei: args.rewardWei })
+      }
       const key = String(args.claimId)
       if (name === 'Claimed' && !sameAddress(args.solver as Address, me)) store.put(WATCHED, key, true)
       if (contract !== 'Audit') return
@@ -175,7 +183,8 @@ export function openWatcher(services: Services, court: Court, options: WatcherOp
           }
           open.push(claim)
           const finding = findingOf(claimId)
-          const own = quarrels.map(viewOf).filter((g) => sameAddress(g.challenger, me))
+          await accuser.drop(claimId, quarrels)
+          const own = liveGames(store, quarrels).filter((g) => sameAddress(g.challenger, me))
           games += own.filter((g) => !g.decided).length
           try {
             for (const action of challengerActions(me, own, nowSeconds))
