@@ -18,7 +18,7 @@ import {
   type TransactionReceipt,
 } from 'viem'
 import { getContractError } from 'viem/utils'
-import { type EndpointOptions, type EndpointState, type Endpoints, hostOf, NoAnswerError, openEndpoints } from './endpoints.ts'
+import { type EndpointOptions, type EndpointState, type Endpoints, hostOf, openEndpoints, RpcDownError } from './endpoints.ts'
 import { type Journal, memoryJournal, type OutboxOptions, openOutbox, type Post } from './outbox.ts'
 
 /** The contracts of a network, by their Solidity names. */
@@ -193,6 +193,8 @@ export async function explained<T>(what: string, call: () => Promise<T>): Promis
   try {
     return await call()
   } catch (error) {
+    const down = error instanceof RpcDownError ? error : error instanceof BaseError ? error.walk((e) => e instanceof RpcDownError) : null
+    if (down instanceof RpcDownError) throw new RpcDownError(down.trouble, down.cause, what)
     if (!(error instanceof BaseError)) throw error
     const reverted = error.walk((e) => e instanceof ContractFunctionRevertedError) as ContractFunctionRevertedError | null
     if (reverted)
@@ -202,11 +204,9 @@ export async function explained<T>(what: string, call: () => Promise<T>): Promis
         reverted.data?.args ?? [],
         error,
       )
-    if (error.walk((e) => e instanceof NoAnswerError || e instanceof HttpRequestError || e instanceof TimeoutError))
-      throw new RpcDownError(
-        `${what}: the chain does not answer (${(error.walk((e) => e instanceof NoAnswerError) as BaseError | null)?.shortMessage ?? error.shortMessage}).\nIs it running? The node tries again by itself; a client can be started again.`,
-        { cause: error },
-      )
+    // from a client of somebody's own, such as a wallet
+    if (error.walk((e) => e instanceof HttpRequestError || e instanceof TimeoutError))
+      throw new RpcDownError(error.shortMessage, error, what)
     throw error
   }
 }
@@ -223,12 +223,8 @@ export class RevertError extends Error {
   }
 }
 
-export class RpcDownError extends Error {
-  override name = 'sdk.RpcDownError'
-}
-
 export class WrongChainError extends Error {
   override name = 'sdk.WrongChainError'
 }
 
-export type { Address, Hex }
+export { type Address, type Hex, RpcDownError }

@@ -259,7 +259,7 @@ export function openEndpoints(urls: readonly string[], options: EndpointOptions)
       }
       const said = rpcErrorIn(last)
       if (said !== undefined && !UNABLE.has(said.code)) throw last
-      if (round >= (alone ? TRIES_ALONE : ROUNDS) || isTimeout(last)) throw new NoAnswerError(last)
+      if (round >= (alone ? TRIES_ALONE : ROUNDS) || isTimeout(last)) throw downError(last)
       await pause(PAUSE_MS * round)
     }
   }
@@ -323,7 +323,6 @@ export function rpcErrorIn(error: unknown): { readonly code: number; readonly me
   return said ? { code: said.code, message: said.details ?? said.shortMessage } : undefined
 }
 
-const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)))
 const isTimeout = (error: unknown): boolean =>
   error instanceof BaseError && error.walk((e) => (e as Error).name === 'TimeoutError') !== null
 const shortOf = (error: unknown): string =>
@@ -344,11 +343,22 @@ class UnfitError extends Error {
   }
 }
 
-/** No endpoint gave an answer that can be used; `shortMessage` is the last one's trouble. */
-export class NoAnswerError extends BaseError {
-  override name = 'sdk.NoAnswerError'
-  constructor(last: unknown) {
-    // a server that cannot is no contract that refuses: its error must not pass for a revert further up
-    super(rpcErrorIn(last)?.message.slice(0, 200) ?? shortOf(last), { cause: rpcErrorIn(last) ? new Error(shortOf(last)) : asError(last) })
+/** No endpoint gave an answer that can be used. Nothing is known of what was asked: a transaction may have been sent all the same. */
+export class RpcDownError extends Error {
+  override name = 'sdk.RpcDownError'
+  /** The last endpoint's trouble in a few words. */
+  readonly trouble: string
+  constructor(trouble: string, cause?: unknown, what?: string) {
+    super(
+      `${what === undefined ? '' : `${what}: `}the chain does not answer (${trouble}).\nIs it running? The node tries again by itself; a client can be started again.`,
+      { cause },
+    )
+    this.trouble = trouble
   }
+}
+
+/** A server that cannot is no contract that refuses: its error must not pass for a revert further up, so only its words go on. */
+function downError(last: unknown): RpcDownError {
+  const said = rpcErrorIn(last)?.message.slice(0, 200)
+  return said === undefined ? new RpcDownError(shortOf(last), last) : new RpcDownError(said, new Error(shortOf(last)))
 }

@@ -29,7 +29,7 @@ export type Journal = { readonly load: () => Intent | undefined; readonly save: 
 export type Post = {
   readonly account: LocalAccount
   readonly chainId: number
-  /** @throws the endpoint's error · {NoAnswerError} */
+  /** @throws the endpoint's error · {RpcDownError} */
   readonly broadcast: (raw: Hex) => Promise<void>
   /** The receipt of whichever of these is in a block, asked of the endpoint in use, or of all. */
   readonly receiptOf: (hashes: readonly Hex[], everywhere: boolean) => Promise<TransactionReceipt | undefined>
