@@ -23,6 +23,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   graph: () => import('./commands/graph.ts'),
   wallet: () => import('./commands/wallet.ts'),
   doctor: () => import('./commands/doctor.ts'),
+  backup: () => import('./commands/backup.ts'),
+  restore: async () => ({ command: (await import('./commands/backup.ts')).restore }),
 }
 
 async function overview(): Promise<string> {

@@ -1,5 +1,6 @@
 // A process with roles.
 
+export * from './backup.ts'
 export * from './bundle.ts'
 export * from './chain.ts'
 export * from './embedded.ts'
