@@ -8,9 +8,10 @@ import { createInterface } from 'node:readline'
 import { chainOf, connect, deploy, mint, type Network } from '@bitloom/sdk'
 import { type Address, createWalletClient, http, type LocalAccount, parseEther } from 'viem'
 import { mnemonicToAccount } from 'viem/accounts'
-import { CHAIN_ID, type Chain, startChain } from './chain.ts'
+import { CHAIN_ID, type Chain, type ChainOptions, startChain } from './chain.ts'
 import { createKey, keyAddress, PASSWORD_VARIABLE } from './keystore.ts'
 import { writeFileAtomic } from './store.ts'
+import { superviseChain } from './supervise.ts'
 
 /** One node to start, in the words of `bitloom node start`. */
 export type NodePlan = { readonly name: string; readonly args: readonly string[] }
@@ -50,6 +51,8 @@ export type EmbeddedOptions = {
   readonly port?: number
   /** Goes on with what lies in `dir`: the chain and its contracts, the nodes' keys and state. Without it a new network is deployed. */
   readonly keep?: boolean
+  /** Starts the chain again where it dies or stalls, from its last saved state. */
+  readonly supervised?: boolean
   readonly onLine?: (line: NodeLine) => void
 }
 
@@ -65,7 +68,8 @@ const STOP_TIMEOUT_MS = 10_000
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const { dir, command, keep = false, onLine = () => undefined } = options
   mkdirSync(dir, { recursive: true })
-  const chain = await startChain({ dir: join(dir, 'chain'), ...(options.port === undefined ? {} : { port: options.port }) })
+  const chainOptions = { dir: join(dir, 'chain'), ...(options.port === undefined ? {} : { port: options.port }) }
+  const chain = await (options.supervised ? watchedChain(chainOptions, onLine) : startChain(chainOptions))
   const password = keep ? keptPassword(dir) : randomBytes(16).toString('hex')
   const deployer = mnemonicToAccount(chain.mnemonic)
   const networkFile = join(dir, 'network.json')
@@ -84,7 +88,8 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
 
   const fund = async (home: string): Promise<Address> => {
     mkdirSync(home, { recursive: true })
-    const kept = keep && existsSync(join(home, 'key.json')) ? keyAddress(join(home, 'key.json')) : undefined
+    // a home that was kept, or restored from a backup, brings its key along
+    const kept = existsSync(join(home, 'key.json')) ? keyAddress(join(home, 'key.json')) : undefined
     if (kept) return kept
     const { address } = createKey(join(home, 'key.json'), password, { cost: THROWAWAY_COST })
     const hash = await wallet.sendTransaction({ to: address, value: ETHER })
@@ -152,6 +157,26 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     throw error
   }
   return { network, networkFile, chain, deployer, nodes, start, fund, password, stop }
+}
+
+/** A chain under watch, as if it were one process that never dies; what befalls it is told as lines of a log. */
+async function watchedChain(options: ChainOptions, onLine: (line: NodeLine) => void): Promise<Chain> {
+  const watched = await superviseChain({
+    ...options,
+    onEvent: ({ kind, ...values }) => onLine({ node: 'chain', event: `chain-${kind}`, ...values }),
+  })
+  return {
+    rpcUrl: watched.rpcUrl,
+    port: watched.port,
+    mnemonic: watched.mnemonic,
+    get pid() {
+      return watched.pid()
+    },
+    exited: watched.ended,
+    save: watched.save,
+    stop: watched.stop,
+    kill: watched.stop,
+  }
 }
 
 /** The password of this network's throw-away keys, the same at every start. */
