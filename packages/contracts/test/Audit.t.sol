@@ -435,7 +435,7 @@ contract AuditTest is Scene {
     function test_a_solver_on_trial_cannot_flee_into_a_cheaper_verdict() public {
         uint256 claimId = sealedClaim();
         vm.prank(court);
-        market.contest(claimId, challenger, 0);
+        market.contest(claimId, challenger);
         vm.warp(deadlineOf(claimId) + 1);
         vm.expectRevert(abi.encodeWithSelector(Market.GamesOpen.selector, claimId, 1));
         audit.lapse(claimId);
@@ -558,7 +558,7 @@ contract AuditTest is Scene {
         vm.expectRevert(abi.encodeWithSelector(Audit.NotPassed.selector, claimId));
         market.settle(taskId);
         vm.startPrank(court);
-        market.contest(claimId, drawn[1], 0);
+        market.contest(claimId, drawn[1]);
         audit.disputed(claimId, drawn[1]);
         vm.stopPrank();
         vm.expectRevert(abi.encodeWithSelector(Market.GamesOpen.selector, claimId, 1));
@@ -602,7 +602,7 @@ contract AuditTest is Scene {
         drawFor(claimId);
         address only = waiting(claimId, Verdict.Drawn)[0];
         vm.startPrank(court);
-        market.contest(claimId, only, 0);
+        market.contest(claimId, only);
         audit.disputed(claimId, only);
         vm.stopPrank();
         sealAs(claimId, only, 2, 0);

@@ -113,7 +113,7 @@ contract ConservationTest is Scene {
         vm.prank(court);
         stake.lock(who, CHALLENGE_BOND);
         vm.prank(court);
-        market.contest(claimId, who, 0);
+        market.contest(claimId, who);
         vm.prank(court);
         audit.disputed(claimId, who);
         _challengers[claimId].push(who);

@@ -42,7 +42,7 @@ contract CourtStub is IMarket, IStake, IAudit {
         return specs[taskId];
     }
 
-    function contest(uint256, address, uint64) external {
+    function contest(uint256, address) external {
         ++games;
     }
 

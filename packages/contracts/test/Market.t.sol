@@ -509,8 +509,8 @@ contract MarketTest is Scene {
         auditHonestly(claimId);
         passWindow(claimId);
         vm.startPrank(court);
-        market.contest(claimId, challenger, 0);
-        market.contest(claimId, rival, 0);
+        market.contest(claimId, challenger);
+        market.contest(claimId, rival);
         market.uncontest(claimId, rival);
         vm.stopPrank();
         vm.expectRevert(abi.encodeWithSelector(Market.GamesOpen.selector, claimId, 1));
@@ -520,7 +520,7 @@ contract MarketTest is Scene {
         market.settle(taskId);
         vm.expectRevert(abi.encodeWithSelector(Market.ClaimNotOpen.selector, claimId, ClaimStatus.Settled));
         vm.prank(court);
-        market.contest(claimId, challenger, 0);
+        market.contest(claimId, challenger);
         vm.expectRevert(abi.encodeWithSelector(Market.NoGameOpen.selector, claimId));
         vm.prank(court);
         market.uncontest(claimId, challenger);
@@ -537,7 +537,7 @@ contract MarketTest is Scene {
         uint256 solverBefore = stake.freeOf(solver);
         uint256 burntBefore = stake.burntWei();
         vm.startPrank(court);
-        market.contest(claimId, challenger, 0);
+        market.contest(claimId, challenger);
         market.convict(claimId, challenger, 2);
         vm.stopPrank();
         vm.snapshotGasLastCall("Market", "convict");
@@ -564,8 +564,8 @@ contract MarketTest is Scene {
     function test_a_second_conviction_of_a_claim_takes_nothing() public {
         uint256 claimId = claimSlice(startTask());
         vm.startPrank(court);
-        market.contest(claimId, challenger, 0);
-        market.contest(claimId, rival, 0);
+        market.contest(claimId, challenger);
+        market.contest(claimId, rival);
         market.convict(claimId, challenger, 0);
         uint256 before = stake.freeOf(rival);
         market.convict(claimId, rival, 0);
@@ -587,7 +587,7 @@ contract MarketTest is Scene {
         claimId = claimSlice(startTask());
         uint256 all = stake.freeOf(challenger) + stake.freeOf(solver) + stake.lockedOf(solver);
         vm.startPrank(court);
-        market.contest(claimId, challenger, 0);
+        market.contest(claimId, challenger);
         market.convict(claimId, challenger, 0);
         vm.stopPrank();
         assertEq(stake.poolWei(), 3 ether, "an eighth of 32 is four, a quarter of the pool one");
@@ -600,7 +600,7 @@ contract MarketTest is Scene {
         uint256 claimId = claimSlice(startTask());
         bytes memory refusal = abi.encodeWithSelector(Market.NotAllowed.selector, address(this));
         vm.expectRevert(refusal);
-        market.contest(claimId, challenger, 0);
+        market.contest(claimId, challenger);
         vm.expectRevert(refusal);
         market.uncontest(claimId, challenger);
         vm.expectRevert(refusal);
@@ -608,7 +608,7 @@ contract MarketTest is Scene {
         vm.expectRevert(refusal);
         market.void(claimId, false);
         vm.startPrank(court);
-        market.contest(claimId, challenger, 0);
+        market.contest(claimId, challenger);
         vm.expectRevert(abi.encodeWithSelector(Market.NoSuchSegment.selector, 4, 4));
         market.convict(claimId, challenger, 4);
         vm.stopPrank();

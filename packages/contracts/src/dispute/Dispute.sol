@@ -121,7 +121,7 @@ contract Dispute {
         emit Challenged(gameId, claimId, msg.sender, c.solver, segment, g.lo, leaf);
         moved(gameId);
         stake.lock(msg.sender, CHALLENGE_BOND);
-        market.contest(claimId, msg.sender, uint64(gameId));
+        market.contest(claimId, msg.sender);
         audit.disputed(claimId, msg.sender);
     }
 
@@ -208,11 +208,6 @@ contract Dispute {
 
     function gameOf(uint256 gameId) external view returns (Quarrel memory) {
         return found(gameId);
-    }
-
-    /// Who opened a game.
-    function challengerOf(uint64 gameId) external view returns (address) {
-        return found(gameId).challenger;
     }
 
     function gameCount() external view returns (uint256) {

@@ -13,7 +13,7 @@
 // starts over, expects at most ¾ of what it paid in. The price is the one that the fee was paid on: later terms change nothing.
 pragma solidity ^0.8.28;
 
-import {Claim, IChallengers, IDecoys, IDocket, ILedger, ITasks, Stage} from "./Types.sol";
+import {Claim, IDecoys, IDocket, ILedger, ITasks, Spec, Stage} from "./Types.sol";
 import {Merkle} from "../dispute/Merkle.sol";
 import {Moment} from "./Moment.sol";
 import {Randomness} from "./Randomness.sol";
@@ -28,8 +28,11 @@ struct Leaves {
 contract Decoys is IDecoys {
     /// Jackpot of a decoy for its verifiers together: price · decoyOneIn / 200, so half a per cent of the price a slice on average.
     uint256 public constant VERIFIERS_JACKPOT_SHARE = 200;
-    /// For the first that challenged it before it was opened: price · decoyOneIn / 100, one per cent on average.
+    /// For those that challenged it before it was opened: price · decoyOneIn / 100 where one did, one per cent on average; of k each that / 2^(k-1),
+    /// together never more than for one, so that Sybils win nothing by multiplying (Teutsch and Reitwiessner's rule).
     uint256 public constant WHISTLE_JACKPOT_SHARE = 100;
+    /// Audit.MAX_ROUNDS.
+    uint256 private constant MAX_ROUNDS = 3;
 
     struct Seal {
         bytes32 commitment;
@@ -41,6 +44,9 @@ contract Decoys is IDecoys {
     /// The seal of a claim; without one (hash 0) the claim is plain.
     struct Mask {
         bytes32 anchorHash;
+        uint48 openBy; // unix seconds; disputes about the claim stand still until it is opened, or until then
+        uint48 openedAt;
+        uint32 challengers; // that stood when a decoy was opened
         bool opened;
         bool decoy; // opened, and it was one
     }
@@ -56,9 +62,10 @@ contract Decoys is IDecoys {
     event SealedSlice(uint256 indexed taskId, uint256 indexed slice, address indexed solver, bytes32 commitment, uint256 anchorBlock);
     /// The claim is made under its solver's seal; `plain` when the chain has forgotten the anchor or the seal was used before.
     event Bound(uint256 indexed claimId, bool plain);
-    /// `root` is the true one. Of a decoy: its leaves' true probe commitments, who had challenged it first, and what that one got.
-    event Opened(uint256 indexed claimId, bool decoy, bytes32 root, bytes32[] probeCommits, address challenger, uint256 rewardWei);
-    event Caught(uint256 indexed claimId, address indexed verifier, uint256 rewardWei);
+    /// `root` is the true one. Of a decoy: its leaves' true probe commitments, and how many had challenged it.
+    event Opened(uint256 indexed claimId, bool decoy, bytes32 root, bytes32[] probeCommits, uint256 challengers);
+    /// A verifier or a challenger had found the decoy.
+    event Caught(uint256 indexed claimId, address indexed catcher, uint256 rewardWei);
 
     error NotAllowed(address caller);
     error EmptyCommitment(uint256 taskId);
@@ -66,7 +73,8 @@ contract Decoys is IDecoys {
     error NoDecoys(uint256 taskId);
     error NotSealed(uint256 taskId, uint256 slice, address solver);
     error NothingToOpen(uint256 claimId);
-    error NotNow(uint256 claimId, Stage stage, uint256 games);
+    error NotNow(uint256 claimId, Stage stage);
+    error NoDecoy(uint256 claimId);
     error CommitmentDiffers(bytes32 committed, bytes32 opened);
     /// The claim shows another root than the bit says.
     error ShowsTheOther(bool decoy, bytes32 shown, bytes32 wanted);
@@ -100,28 +108,29 @@ contract Decoys is IDecoys {
     function openTrue(uint256 claimId, bytes32 trueRoot, bytes32 decoyRoot, bytes32 secret) external {
         Claim memory c = _mustBeOpenable(claimId);
         (Stage stage,,,,,,) = audit.stageOf(claimId);
-        if (stage != Stage.Disclosing) revert NotNow(claimId, stage, c.games);
+        if (stage != Stage.Disclosing) revert NotNow(claimId, stage);
         _checkSeal(claimId, c, trueRoot, decoyRoot, secret, false);
-        _masks[claimId].opened = true;
-        emit Opened(claimId, false, trueRoot, new bytes32[](0), address(0), 0);
+        (_masks[claimId].opened, _masks[claimId].openedAt) = (true, uint48(block.timestamp));
+        emit Opened(claimId, false, trueRoot, new bytes32[](0), 0);
     }
 
-    /// Opens a claim that shows a decoy: while the audit waits for the disclosure, or as soon as somebody has challenged it. The leaves of both
-    /// trees are shown: the same states, and probe commitments that differ in every one.
+    /// Opens a claim that shows a decoy, while the audit waits for the disclosure; not sooner, so that whoever looks has the whole time to seal. An
+    /// audit that never gets there (nobody is drawn) must not cost the solver its defence: from `discloseSeconds` before `openBy` on it may open anyway.
+    /// The leaves of both trees are shown: the same states, and probe commitments that differ in every one.
     function openDecoy(uint256 claimId, bytes32 secret, Leaves calldata leaves) external {
         Claim memory c = _mustBeOpenable(claimId);
+        Mask storage m = _masks[claimId];
         {
             (Stage stage,,,,,,) = audit.stageOf(claimId);
-            bool early = c.games != 0 && (stage == Stage.Drawing || stage == Stage.Sealing);
-            if (stage != Stage.Disclosing && !early) revert NotNow(claimId, stage, c.games);
+            bool stuck = block.timestamp + market.specOf(c.taskId).discloseSeconds >= m.openBy && stage < Stage.Disclosing;
+            if (stage != Stage.Disclosing && !stuck) revert NotNow(claimId, stage);
         }
         (bytes32 trueRoot, bytes32 decoyRoot) = _rootsOf(c, leaves);
         _checkSeal(claimId, c, trueRoot, decoyRoot, secret, true);
-        (_masks[claimId].opened, _masks[claimId].decoy) = (true, true);
+        (m.opened, m.decoy, m.openedAt, m.challengers) = (true, true, uint48(block.timestamp), c.games);
         market.unmask(claimId, trueRoot);
         audit.unmask(claimId, trueRoot);
-        (address challenger, uint256 rewardWei) = _payWhistle(c);
-        emit Opened(claimId, true, trueRoot, leaves.trueCommits, challenger, rewardWei);
+        emit Opened(claimId, true, trueRoot, leaves.trueCommits, c.games);
     }
 
     // ---------------------------------------------------------------- the market and the audit
@@ -133,7 +142,13 @@ contract Decoys is IDecoys {
         Seal storage s = _seals[taskId][slice][solver];
         if (s.commitment == 0) revert NotSealed(taskId, slice, solver);
         bool plain = s.used || Randomness.isLost(s.anchorBlock);
-        if (!plain) _masks[claimId].anchorHash = Randomness.hashOf(s.anchorBlock);
+        if (!plain) {
+            Spec memory spec = market.specOf(taskId);
+            Mask storage m = _masks[claimId];
+            m.anchorHash = Randomness.hashOf(s.anchorBlock);
+            // Each round of drawing and sealing, and the disclosure.
+            m.openBy = uint48(block.timestamp + 2 * MAX_ROUNDS * spec.sealSeconds + spec.discloseSeconds);
+        }
         s.used = true;
         emit Bound(claimId, plain);
     }
@@ -148,7 +163,24 @@ contract Decoys is IDecoys {
         }
     }
 
+    /// The court, giving back the bond of a game that stood when its claim turned out to be a decoy; once a game.
+    function caught(uint256 claimId, address challenger) external {
+        if (msg.sender != court) revert NotAllowed(msg.sender);
+        Mask storage m = _masks[claimId];
+        if (!m.decoy) revert NoDecoy(claimId);
+        Claim memory c = market.claimOf(claimId);
+        uint256 jackpotWei = _seals[c.taskId][c.slice][c.solver].priceWei * _oneIn(c.taskId) / WHISTLE_JACKPOT_SHARE;
+        emit Caught(claimId, challenger, stake.reward(challenger, m.challengers > 128 ? 0 : jackpotWei >> (m.challengers - 1)));
+    }
+
     // ---------------------------------------------------------------- views
+
+    /// Until when disputes about a claim stand still (its first answer is not due): its opening, or the time by which it must be opened; 0 where
+    /// there is no seal.
+    function sealedUntil(uint256 claimId) external view returns (uint256) {
+        Mask storage m = _masks[claimId];
+        return m.opened ? m.openedAt : m.openBy;
+    }
 
     /// Whether the claim's seal is opened, or there is nothing to open.
     function isOpen(uint256 claimId) external view returns (bool) {
@@ -180,14 +212,6 @@ contract Decoys is IDecoys {
         if (msg.sender != c.solver) revert NotAllowed(msg.sender);
         Mask storage m = _masks[claimId];
         if (m.anchorHash == 0 || m.opened) revert NothingToOpen(claimId);
-    }
-
-    /// The first that had challenged the decoy.
-    function _payWhistle(Claim memory c) private returns (address challenger, uint256 rewardWei) {
-        if (c.firstGame == 0) return (challenger, rewardWei);
-        challenger = IChallengers(court).challengerOf(c.firstGame - 1);
-        uint256 priceWei = _seals[c.taskId][c.slice][c.solver].priceWei;
-        rewardWei = stake.reward(challenger, priceWei * _oneIn(c.taskId) / WHISTLE_JACKPOT_SHARE);
     }
 
     /// The seal, the bit, and that the claim shows what the bit says.

@@ -189,8 +189,7 @@ contract Market is ITasks {
             games: 0,
             taskId: uint64(taskId),
             blockNumber: uint64(block.number),
-            time: uint64(block.timestamp),
-            firstGame: 0
+            time: uint64(block.timestamp)
         });
         emit Claimed(taskId, claimId, msg.sender, slice, root, task.state, endState, probeCommit);
         if (_specs[taskId].decoyOneIn != 0) decoys.bind(claimId, taskId, slice, msg.sender);
@@ -250,11 +249,10 @@ contract Market is ITasks {
     // ---------------------------------------------------------------- the court and the audit
 
     /// A dispute about the claim was opened.
-    function contest(uint256 claimId, address challenger, uint64 gameId) external onlyCourt {
+    function contest(uint256 claimId, address challenger) external onlyCourt {
         Claim storage claimed = _claims[claimId];
         _mustBeOpen(claimId, claimed);
         claimed.games += 1;
-        if (claimed.firstGame == 0) claimed.firstGame = gameId + 1;
         emit Contested(claimId, challenger, claimed.games);
     }
 

@@ -95,7 +95,6 @@ struct Claim {
     uint64 taskId;
     uint64 blockNumber;
     uint64 time;
-    uint64 firstGame; // the first dispute opened about it, its id + 1; 0: none
 }
 
 /// What a solver has behind it.
@@ -152,7 +151,7 @@ interface IMarket {
     function specOf(uint256 taskId) external view returns (Spec memory);
     function termsOf(uint256 taskId) external view returns (Terms memory);
     /// The court: a dispute about the claim was opened, or ended without conviction.
-    function contest(uint256 claimId, address challenger, uint64 gameId) external;
+    function contest(uint256 claimId, address challenger) external;
     function uncontest(uint256 claimId, address challenger) external;
     /// The court: the solver lied in `segment`.
     function convict(uint256 claimId, address challenger, uint32 segment) external;
@@ -233,9 +232,9 @@ interface IDecoys {
     function isOpen(uint256 claimId) external view returns (bool);
     /// The audit, of a claim that showed a decoy and is passed: who caught it, of so many places.
     function payCatchers(uint256 claimId, address[] calldata catchers, uint256 places) external;
-}
-
-/// What the decoys ask of the court.
-interface IChallengers {
-    function challengerOf(uint64 gameId) external view returns (address);
+    /// The court: until when games about the claim stand still (the solver's first answer is neither due nor accepted); in the past once it is opened,
+    /// 0 where it has no seal. A first answer's clock starts here where this is later than the challenge.
+    function sealedUntil(uint256 claimId) external view returns (uint256);
+    /// The court, giving back the bond of a game about a decoy: its challenger's part of the jackpot. Once a game.
+    function caught(uint256 claimId, address challenger) external;
 }

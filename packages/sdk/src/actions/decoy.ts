@@ -24,8 +24,18 @@ export type DecoySeal = {
   readonly used: boolean
 }
 
-/** How a claim stands to its seal: the hash that decides, whether it is opened, and whether it turned out to be a decoy. */
-export type Mask = { readonly anchorHash: Hex; readonly opened: boolean; readonly decoy: boolean }
+/** How a claim stands to its seal. */
+export type Mask = {
+  /** The hash that decides what the claim shows. */
+  readonly anchorHash: Hex
+  /** Unix seconds: disputes about the claim stand still until it is opened, or until `openBy`. */
+  readonly openBy: number
+  readonly openedAt: number
+  /** That stood when a decoy was opened. */
+  readonly challengers: number
+  readonly opened: boolean
+  readonly decoy: boolean
+}
 
 /** The true and the false tree of a decoy, a value a segment, ascending. Every pair of commitments differs. */
 export type DecoyLeaves = {
@@ -37,7 +47,7 @@ export type DecoyLeaves = {
 const NOTHING = `0x${'00'.repeat(32)}`
 /** Verifiers of a decoy share price × decoyOneIn / 200; Decoys.sol's constant of the same name. */
 export const VERIFIERS_JACKPOT_SHARE = 200n
-/** The first that challenged it gets price × decoyOneIn / 100; Decoys.sol's constant of the same name. */
+/** Whoever challenged it gets price × decoyOneIn / 100, of k challengers each that / 2^(k-1); Decoys.sol's constant of the same name. */
 export const WHISTLE_JACKPOT_SHARE = 100n
 
 /** What is sealed. */
@@ -80,6 +90,6 @@ export const sealSlice = (bitloom: Bitloom, taskId: bigint, slice: number, commi
 /** The solver, before it discloses a claim that shows the truth. */
 export const openTrue = (bitloom: Bitloom, claimId: bigint, s: Pick<SealedSlice, 'trueRoot' | 'decoyRoot' | 'secret'>) =>
   bitloom.send('Decoys', 'openTrue', [claimId, s.trueRoot, s.decoyRoot, s.secret])
-/** The solver, before it discloses a claim that shows a decoy, or as soon as somebody has challenged it. */
+/** The solver, before it discloses a claim that shows a decoy. */
 export const openDecoy = (bitloom: Bitloom, claimId: bigint, secret: Hex, leaves: DecoyLeaves): Promise<TransactionReceipt> =>
   bitloom.send('Decoys', 'openDecoy', [claimId, secret, leaves])

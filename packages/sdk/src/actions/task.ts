@@ -38,8 +38,6 @@ export type Claim = {
   readonly status: 'none' | 'open' | 'settled' | 'void'
   readonly games: number
   readonly blockNumber: bigint
-  /** The first dispute opened about it, its id + 1; 0: none. */
-  readonly firstGame: bigint
 }
 
 export type SolverRecord = {
