@@ -144,7 +144,15 @@ async function launch(
 ): Promise<Embedded> {
   const command = [process.execPath, ...process.execArgv, fileURLToPath(new URL('../main.ts', import.meta.url))]
   const start = (at: number | undefined): Promise<Embedded> =>
-    startEmbedded({ dir: join(home, 'dev'), command, nodes, onLine, keep: true, supervised: true, ...(at === undefined ? {} : { port: at }) })
+    startEmbedded({
+      dir: join(home, 'dev'),
+      command,
+      nodes,
+      onLine,
+      keep: true,
+      supervised: true,
+      ...(at === undefined ? {} : { port: at }),
+    })
   try {
     return await start(port)
   } catch (error) {

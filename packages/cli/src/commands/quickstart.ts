@@ -93,7 +93,7 @@ async function quickstart(call: Call): Promise<number> {
       (_, i): NodePlan => ({ name: `verifier-${i + 1}`, args: ['--role', 'verifier', '--deposit', '100', ...BACKEND] }),
     ),
   ]
-  const embedded = await startEmbedded({ dir, command: [process.execPath, MAIN], nodes, onLine })
+  const embedded = await startEmbedded({ dir, command: [process.execPath, MAIN], nodes, onLine, supervised: true })
   let trained: TrainResult
   try {
     showNetwork(say, embedded, started)
