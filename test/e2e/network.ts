@@ -61,10 +61,16 @@ export type Ask = Shape & {
   /** Solvers by name, in the order in which their offers are taken. */
   readonly solvers: readonly string[]
   readonly assurance?: Assurance
+  /** Drawn for each slice; 2 if not said, none without an audit. */
+  readonly verifiers?: number
+  /** One claim in so many shows a decoy. */
+  readonly decoyOneIn?: number
   readonly windows?: Partial<Windows>
   readonly budgetWei?: bigint
   /** When those solvers are used up, whoever offers by then is asked, the cheapest first. */
   readonly fromMarket?: boolean
+  /** The submitter stops watching. */
+  readonly signal?: AbortSignal
 }
 
 /** A task under way. */
@@ -158,8 +164,9 @@ export const specFor = (job: Job, ask: Omit<Ask, 'solvers'>): Spec =>
     checkpointsPerSlice: ask.segments,
     slices: ask.slices,
     assurance: ask.assurance ?? 'spot',
-    verifiers: ask.assurance === 'none' ? 0 : 2,
+    verifiers: ask.assurance === 'none' ? 0 : (ask.verifiers ?? 2),
     segments: 1,
+    decoyOneIn: ask.decoyOneIn ?? 0,
     windows: { ...WINDOWS, ...ask.windows },
   })
 
@@ -167,7 +174,13 @@ export const solver = (name: string, price: string, more: readonly string[] = []
   name,
   args: ['--role', 'solver', '--price', price, '--deposit', '1000', '--capacity', '32', ...more],
 })
-export const verifier = (name: string): NodePlan => ({ name, args: ['--role', 'verifier', '--deposit', '200'] })
+export const verifier = (name: string, more: readonly string[] = []): NodePlan => ({
+  name,
+  args: ['--role', 'verifier', '--deposit', '200', ...more],
+})
+
+/** For networks of many nodes on a small machine. */
+export const LIGHT = ['--backend', 'wasm', '--threads', '1'] as const
 
 /** Starts a network in a folder of its own. */
 export async function startHouse(nodes: readonly NodePlan[]): Promise<House> {
@@ -228,7 +241,10 @@ export async function startHouse(nodes: readonly NodePlan[]): Promise<House> {
       const spec = specFor(job, ask)
       const progress: Progress[] = []
       const task = Promise.withResolvers<bigint>()
+      const watching = new AbortController()
+      closers.unshift(async () => watching.abort()) // a test that failed must not wait for its task
       const outcome = runTask(own, {
+        signal: AbortSignal.any([watching.signal, ...(ask.signal ? [ask.signal] : [])]),
         job,
         spec,
         offers,

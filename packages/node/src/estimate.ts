@@ -1,6 +1,6 @@
 // How long a task takes and how surely a lie in it is found, before anybody pays: arithmetic on a spec, an offer and the chain's pace.
 
-import { auditedSegments, type Bitloom, explained, type Spec, type Windows } from '@bitloom/sdk'
+import { ASSURANCE, auditedSegments, type Bitloom, explained, type Spec, type Windows } from '@bitloom/sdk'
 
 /** Blocks from a task's submission to its first step: the transaction itself, the fetching, the confirmation. */
 const START_BLOCKS = 3
@@ -11,15 +11,12 @@ const PACE_BLOCKS = 32n
 /** Least seconds for a slice, whatever the deadline: two blocks of a slow chain, and a training step. */
 const LEAST_SLICE_SECONDS = 30
 
-/** Code of the assurance under which every verifier runs the whole slice again. */
-const QUORUM = 3
-
 /** Segments that the busiest verifier of a slice runs again. */
 export function auditedByOne(
   spec: Pick<Spec, 'assurance' | 'checkpointsPerSlice' | 'verifiers' | 'segments'>,
   acceptedBefore: number,
 ): number {
-  if (spec.assurance === QUORUM) return spec.checkpointsPerSlice
+  if (spec.assurance === ASSURANCE.quorum) return spec.checkpointsPerSlice
   return Math.ceil(auditedSegments(spec, acceptedBefore) / Math.max(1, spec.verifiers))
 }
 

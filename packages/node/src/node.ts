@@ -15,6 +15,7 @@ import { type CheatPlan, openSolver, type Role } from './roles/solve.ts'
 import { COST_SHARE } from './roles/watch.ts'
 import { openWatcher } from './roles/watcher.ts'
 import { openServices, type ServiceOptions, type Services } from './services.ts'
+import { MOST_LISTED, openBoard } from './status.ts'
 import { openPace, proveBackend } from './throughput.ts'
 import { openTidier } from './tidy.ts'
 
@@ -179,6 +180,30 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
     (was) => was !== 'none' && log('resumed', { transaction: was }),
     (error: Error) => log('chain-down', { error: error.message.replaceAll('\n', ' ') }),
   )
+  const board = options.roles.length > 0 ? openBoard(options.dir) : undefined
+  /** For `bitloom node status`, which cannot ask the store while we hold it. */
+  const tell = (): void =>
+    board?.write(() => {
+      const { offer, verdict } = offering?.standing() ?? {}
+      const tasks = store.list('active', { limit: MOST_LISTED }).map(({ key: taskId }) => {
+        const { refused } = store.get<{ refused?: string }>('tasks', taskId) ?? {}
+        return { taskId, segments: store.list('segments', { prefix: `${taskId}/` }).length, ...(refused === undefined ? {} : { refused }) }
+      })
+      return {
+        roles: options.roles,
+        ...services.contact,
+        peers: peers.connected().length,
+        block: String(place.next - 1n),
+        working,
+        tickAgeSeconds: Math.round((performance.now() - tickedAt) / 1000),
+        tasks,
+        claims: [...store.list('watched', { limit: MOST_LISTED }), ...store.list('watched-unasked', { limit: MOST_LISTED })].map(
+          ({ key }) => key,
+        ),
+        ...(offer ? { offer: JSON.parse(JSON.stringify(offer, (_, v) => (typeof v === 'bigint' ? String(v) : v))) } : {}),
+        ...(verdict && !verdict.ok ? { noOffer: verdict.reason } : {}),
+      }
+    })
   const loop = (async () => {
     let backoff = options.tickMs ?? TICK_MS
     while (running) {
@@ -193,6 +218,12 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
           againInMs: backoff,
         })
         backoff = Math.min(MAX_BACKOFF_MS, backoff * 2)
+      }
+      try {
+        tell()
+      } catch (error) {
+        // a full disk is told by what matters more than this file
+        log('status-unwritten', { error: String(error) })
       }
       await new Promise((resolve) => setTimeout(resolve, backoff))
     }
@@ -211,6 +242,7 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
       running = false
       for (const role of roles) await role.idle()
       await loop
+      board?.clear()
       await metrics?.stop()
       // whoever hears it need not find out by asking a node that is gone
       await offering?.stop()

@@ -1,6 +1,6 @@
 // A submitter's tasks on disk: what was asked for, with which limits, and from which block on; so that a submitter that was killed goes on where it was.
 
-import { type Bitloom, type ChainEvent, explained, readEvents, type SignedOffer } from '@bitloom/sdk'
+import { type Bitloom, type ChainEvent, explained, readEvents, type SignedOffer, type Spec } from '@bitloom/sdk'
 import type { Address, Hex } from 'viem'
 import type { Store } from './store.ts'
 
@@ -12,6 +12,7 @@ const LOOK_MS = 250
 /** One task under way. */
 export type RunNote = {
   readonly id: string
+  readonly spec: Spec
   readonly specId: Hex
   /** Unset until the submission is known to be in a block. */
   readonly taskId?: string

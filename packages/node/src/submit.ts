@@ -138,6 +138,7 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
   let run =
     former ??
     beginRun(store, {
+      spec,
       specId: specId(spec),
       fromBlock: await explained('eth_blockNumber', () => bitloom.chain.getBlockNumber({ cacheTime: 0 })),
       ...limits,
