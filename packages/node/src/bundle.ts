@@ -47,7 +47,7 @@ export const MAX_GRAPH_FILE = 2 ** 25
 const isRoot = (x: unknown): x is Hex => typeof x === 'string' && /^0x[0-9a-f]{64}$/.test(x)
 export const isRoots = (x: unknown): x is Hex[] => Array.isArray(x) && x.length <= MAX_SLOTS && x.every(isRoot)
 export const isUrls = (x: unknown): x is string[] =>
-  Array.isArray(x) && x.length <= MAX_URLS && x.every((u) => typeof u === 'string' && u.length <= 256 && /^https?:\/\//.test(u))
+  Array.isArray(x) && x.length <= MAX_URLS && x.every((u) => typeof u === 'string' && u.length <= 256 && /^(https?:\/)?\//.test(u))
 export const isId = (x: unknown): x is string => typeof x === 'string' && /^\d{1,30}$/.test(x)
 
 /** Whether a stranger's message is a bundle. */

@@ -1,4 +1,5 @@
-// Where a node answers: a libp2p address for messages and an HTTP address for blobs, in one line of text that travels in its offer.
+// Where a node answers: a libp2p address for messages and an HTTP address for blobs (or the libp2p one again, where nobody can connect to it), in one line of
+// text that travels in its offer.
 
 export type Contact = { readonly peer: string; readonly http: string }
 
@@ -8,6 +9,6 @@ export const formatContact = ({ peer, http }: Contact): string => `${peer} ${htt
 export function parseContact(text: string): Contact | undefined {
   const parts = text.split(' ')
   const [peer, http] = parts
-  if (parts.length !== 2 || !peer?.startsWith('/') || !/^https?:\/\/[^\s]+$/.test(http ?? '')) return undefined
+  if (parts.length !== 2 || !peer?.startsWith('/') || !/^(https?:\/\/|\/)[^\s]+$/.test(http ?? '')) return undefined
   return { peer, http: http! }
 }

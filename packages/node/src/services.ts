@@ -12,10 +12,12 @@ import { type ChainClock, openChainClock } from './clock.ts'
 import { type Contact, formatContact } from './contact.ts'
 import { type Disk, type DiskOptions, openDisk } from './disk.ts'
 import { type Meter, openMeter, type Readings } from './meter.ts'
-import { fetchBlob } from './network/blobfetch.ts'
 import { type BlobStore, openBlobStore } from './network/blobs.ts'
 import { serveBlobs } from './network/blobserver.ts'
+import { serveBlobStreams } from './network/blobstreams.ts'
+import { fetchFor } from './network/fetching.ts'
 import { type Peers, startPeers } from './network/peers.ts'
+import { bestAddress, placeNode } from './network/reach.ts'
 import { openStore, type Store } from './store.ts'
 
 /** One line of the node's log: what happened, with values; never a key. */
@@ -26,8 +28,17 @@ export type ServiceOptions = {
   readonly account: LocalAccount
   /** Folder that this node alone owns. */
   readonly dir: string
+  /** Listened on; default this computer only. 0.0.0.0: every address it has. */
   readonly host?: string
+  /** Name or address to tell others instead, where a router forwards the ports. */
+  readonly announce?: string
+  /** Nobody can connect to this computer: be reached through relays, and serve blobs on streams. */
+  readonly behindRouter?: boolean
+  /** Look for neighbours by multicast; default: when listening on an address of a home or company. */
+  readonly mdns?: boolean
   readonly peerPort?: number
+  /** For peers that come by WebSocket (browsers, proxies). */
+  readonly wsPort?: number
   readonly blobPort?: number
   readonly quotaBytes?: number
   /** What trains and checks; WebAssembly on one thread by default. */
@@ -57,6 +68,8 @@ export type Services = {
 }
 
 const LOOPBACK = '127.0.0.1'
+/** A node behind a router that begins with an offer nobody can follow up had better wait this long for a relay. */
+const RELAY_WAIT_MS = 10_000
 
 /** Opens everything. What was opened before a failure is closed again. */
 export async function openServices(options: ServiceOptions): Promise<Services> {
@@ -92,28 +105,45 @@ export async function openServices(options: ServiceOptions): Promise<Services> {
     closers.push(() => checkpoints.close())
     // the ports of the last start, where they are still free: the addresses in our offers and in others' address books stay true
     const former = store.get<Ports>('node', 'ports')
-    const server = await serveBlobs({ store: blobs, host, port: options.blobPort ?? (await freePort(former?.blobs, host)) })
+    // what is told to others must be known before it is listened on
+    const any = async (): Promise<number> => (options.announce === undefined ? 0 : choosePort(0, host))
+    const port = async (chosen: number | undefined, last: number | undefined): Promise<number> =>
+      chosen === undefined ? (await freePort(last, host)) || any() : choosePort(chosen, host)
+    const ports: Ports = {
+      blobs: await port(options.blobPort, former?.blobs),
+      peers: await port(options.peerPort, former?.peers),
+      ws: await port(options.wsPort, former?.ws),
+    }
+    const server = await serveBlobs({ store: blobs, host, port: ports.blobs })
     closers.push(() => server.stop())
     // the peer's identity must not reveal the account's key: derived from a signature-free hash of its address and a secret of this folder
     let secret = store.get<Hex>('node', 'peerSecret')
     if (!secret) store.put('node', 'peerSecret', (secret = keccak256(crypto.getRandomValues(new Uint8Array(32)))))
+    const placement = placeNode({
+      host,
+      peerPort: ports.peers,
+      wsPort: ports.ws,
+      ...(options.announce === undefined ? {} : { announce: options.announce }),
+    })
     const peers = await startPeers({
       secret: hexToBytes(secret),
-      listen: [
-        `/ip4/${host}/tcp/${options.peerPort === undefined ? await freePort(former?.peers, host) : await choosePort(options.peerPort, host)}`,
-      ],
+      listen: placement.listen,
+      announce: placement.announce,
       bootstrap: network.bootstrap,
       book: { load: () => store.get('node', 'addresses'), save: (addresses) => store.put('node', 'addresses', addresses) },
+      mdns: options.mdns ?? placement.home,
+      behindRouter: options.behindRouter ?? false,
       onBan: (who, fault) => log('banned', { who, fault }),
       onError: (error) => log('handler-failed', { error: String(error) }),
     })
     closers.push(() => peers.stop())
-    const [address] = peers.addresses()
-    if (address === undefined) throw new Error('the peer host listens on no address')
-    store.put('node', 'ports', {
-      blobs: Number(new URL(server.url).port),
-      peers: Number(/\/tcp\/(\d+)/.exec(address)?.[1] ?? 0),
-    } satisfies Ports)
+    closers.push(await serveBlobStreams(peers, blobs))
+    if (options.behindRouter && !(await reserved(peers)))
+      log('no-relay', { todo: 'no peer serves as a relay yet: nobody can reach this node' })
+    const listened = peers.listening()
+    const portOf = (ws: boolean): number =>
+      Number(/\/tcp\/(\d+)/.exec(listened.find((text) => text.includes('/ws') === ws) ?? '')?.[1] ?? 0)
+    store.put('node', 'ports', { blobs: server.port, peers: portOf(false), ws: portOf(true) } satisfies Ports)
     return {
       bitloom,
       me: account.address,
@@ -121,20 +151,13 @@ export async function openServices(options: ServiceOptions): Promise<Services> {
       blobs,
       checkpoints,
       peers,
-      contact: { peer: address, http: server.url },
+      contact: contactOf(peers, options.behindRouter ? undefined : urlOf(placement.host, server.port)),
       meter,
       disk,
       clock,
       backend: options.backend ?? wasm,
       log,
-      fetch: async (root, bytes, urls) => {
-        const verdict = await fetchBlob({ root, bytes, urls, store: blobs })
-        if (!verdict.ok) {
-          log('blob-missing', { root, reason: verdict.reason })
-          return undefined
-        }
-        return blobs.get(root, bytes)
-      },
+      fetch: (root, bytes, urls) => fetchFor({ peers, blobs, log }, root, bytes, urls),
       stop,
     }
   } catch (error) {
@@ -143,7 +166,26 @@ export async function openServices(options: ServiceOptions): Promise<Services> {
   }
 }
 
-type Ports = { readonly peers: number; readonly blobs: number }
+type Ports = { readonly peers: number; readonly blobs: number; readonly ws: number }
+
+const urlOf = (host: string, port: number): string => `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+
+/** Where this node answers now: relays come and go. Without a URL, blobs are served on streams. */
+const contactOf = (peers: Peers, url: string | undefined): Contact => ({
+  get peer() {
+    return bestAddress(peers.addresses()) ?? `/p2p/${peers.id}`
+  },
+  get http() {
+    return url ?? this.peer
+  },
+})
+
+/** Waits a while for a relay; false when there is none. */
+async function reserved(peers: Peers): Promise<boolean> {
+  for (const end = performance.now() + RELAY_WAIT_MS; performance.now() < end; await new Promise((resolve) => setTimeout(resolve, 100)))
+    if (peers.addresses().some((address) => address.includes('/p2p-circuit'))) return true
+  return false
+}
 
 /** `wanted` where nobody else has taken it, else 0: any free one. */
 async function freePort(wanted: number | undefined, host: string): Promise<number> {

@@ -1,32 +1,42 @@
 // Fetches a blob from several peers at once and believes none of them: each 1-MiB group is checked as it arrives, a liar is named and left.
 
-import { Agent as HttpAgent, get as httpGet, type IncomingMessage } from 'node:http'
-import { Agent as HttpsAgent, get as httpsGet } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { toHex } from '@bitloom/graph/sha256'
 import { StoreFullError } from '../store.ts'
+import type { Scope } from './addresses.ts'
 import { BlobQuotaError, type BlobStore, MAX_BLOB_BYTES, type Root } from './blobs.ts'
+import { type GroupBuffer, groupBuffer } from './grouphash.ts'
 import { groupRange, groupsOf, HASH_BYTES, rootOfGroups, splitNodes } from './groups.ts'
+import { httpSource } from './httpsource.ts'
 import type { Receiver } from './receiver.ts'
+import type { Answer, Patience, Source, Trouble, TroubleKind } from './source.ts'
 
 /** Requests under way to one peer, and to all. */
 const LANES_PER_PEER = 3
-const MAX_LANES = 12
+const MAX_LANES = 6
 const MAX_PEERS = 16
-/** A peer that sends nothing for this long, or needs longer than this for a group, has stalled. */
+/** Groups asked for at once: each is still checked and kept on its own. Memory: two such runs a lane, 48 MiB in all. */
+const RUN = 4
+/** A peer that sends nothing for this long, or needs longer than this for what was asked at once, has stalled. */
 export const STALL_MS = 8_000
 export const GROUP_DEADLINE_MS = 60_000
 /** Failures in a row (stalls, refusals, cut-off answers) after which a peer is left. One lie is enough. */
 const MAX_STRIKES = 3
 /** When nothing is left to ask for, a group that has been under way this long is asked of another peer as well. */
 const IMPATIENT_MS = 2_000
+/** When nothing has arrived for this long, the next peers are asked too, those that are only a last resort included. */
+const RESORT_MS = 1_500
 
 export interface FetchOptions {
   readonly root: Root
   /** The blob's length, known from a signed task: a peer that sends more is cut off. */
   readonly bytes: number
-  /** Base addresses of peers that may have it (http://host:port). */
+  /** Base addresses of peers that may have it (http://host:port), from whomever. */
   readonly urls: readonly string[]
+  /** Other sources, such as streams to peers. */
+  readonly sources?: readonly Source[]
+  /** How near to us a stranger's address may lead; default: public addresses only. */
+  readonly scope?: Scope
   readonly store: BlobStore
   readonly onProgress?: (progress: { readonly doneBytes: number; readonly totalBytes: number; readonly resumedBytes: number }) => void
   readonly signal?: AbortSignal
@@ -35,9 +45,9 @@ export interface FetchOptions {
 }
 
 export interface BadPeer {
+  /** The address, or the peer's id. */
   readonly url: string
-  /** 'lied': what it sent does not hash to what it must, which is proof. The others may be accidents. */
-  readonly kind: 'lied' | 'oversize' | 'truncated' | 'stalled' | 'missing' | 'refused' | 'unreachable'
+  readonly kind: TroubleKind
   readonly detail: string
 }
 
@@ -76,27 +86,29 @@ export async function fetchBlob(options: FetchOptions): Promise<FetchVerdict> {
 async function fetchNow(options: FetchOptions): Promise<FetchVerdict> {
   const { root, bytes, store, signal } = options
   const badPeers: BadPeer[] = []
-  const agents = { http: new HttpAgent({ keepAlive: true }), https: new HttpsAgent({ keepAlive: true }) }
   const peers: Peer[] = []
   for (const url of [...new Set(options.urls)].slice(0, MAX_PEERS)) {
-    const base = readBase(url)
-    if (base === undefined) badPeers.push({ url, kind: 'unreachable', detail: 'not an http address' })
-    else peers.push({ url, base: `${base}/blob/${root.slice(2)}?bytes=${bytes}`, strikes: 0, gone: false })
+    const made = httpSource(url, options.scope ?? 'public')
+    if (made.ok) peers.push(peerOf(made.source))
+    else badPeers.push({ url, kind: 'forbidden', detail: made.detail })
   }
-  const limits: Limits = { stallMs: options.stallMs ?? STALL_MS, deadlineMs: options.groupDeadlineMs ?? GROUP_DEADLINE_MS, agents }
+  for (const source of (options.sources ?? []).slice(0, MAX_PEERS)) peers.push(peerOf(source))
+  const patience: Patience = { stallMs: options.stallMs ?? STALL_MS, deadlineMs: options.groupDeadlineMs ?? GROUP_DEADLINE_MS }
   const blame = (peer: Peer, { kind, detail }: Trouble): void => {
     peer.strikes++
-    if (peer.gone || (kind !== 'lied' && kind !== 'oversize' && kind !== 'missing' && peer.strikes < MAX_STRIKES)) return
+    const final = kind === 'lied' || kind === 'oversize' || kind === 'missing' || kind === 'forbidden'
+    if (peer.gone || (!final && peer.strikes < MAX_STRIKES)) return
     peer.gone = true
-    badPeers.push({ url: peer.url, kind, detail })
+    badPeers.push({ url: peer.source.name, kind, detail })
   }
+  const job: Job = { root, bytes, peers, patience, blame }
   let receiver: Receiver | undefined
   try {
-    const nodes = await fetchNodes(root, bytes, peers, limits, blame, signal)
+    const nodes = await fetchNodes(job, signal)
     if (nodes === undefined) return failed(signal, badPeers, 'no peer has it')
     receiver = await store.receive(root, bytes, nodes)
     const { resumedBytes } = receiver
-    await fetchGroups(options, receiver, peers, limits, blame)
+    await fetchGroups(job, receiver, options)
     if (receiver.missing().length > 0) {
       await receiver.pause()
       return failed(
@@ -113,8 +125,7 @@ async function fetchNow(options: FetchOptions): Promise<FetchVerdict> {
     if (error instanceof StoreFullError) return { ok: false, code: 'disk-full', reason: error.message, badPeers }
     throw error
   } finally {
-    agents.http.destroy()
-    agents.https.destroy()
+    for (const { source } of peers) source.close()
   }
 }
 
@@ -125,176 +136,196 @@ function failed(signal: AbortSignal | undefined, badPeers: readonly BadPeer[], r
 }
 
 interface Peer {
-  readonly url: string
-  readonly base: string
+  readonly source: Source
   strikes: number
   gone: boolean
 }
+const peerOf = (source: Source): Peer => ({ source, strikes: 0, gone: false })
 
-interface Limits {
-  readonly stallMs: number
-  readonly deadlineMs: number
-  readonly agents: { readonly http: HttpAgent; readonly https: HttpsAgent }
+interface Job {
+  readonly root: Root
+  readonly bytes: number
+  readonly peers: readonly Peer[]
+  readonly patience: Patience
+  readonly blame: (peer: Peer, trouble: Trouble) => void
 }
 
-type Trouble = Omit<BadPeer, 'url'>
-type Answer = { readonly ok: true; readonly data: Uint8Array } | ({ readonly ok: false } & Trouble)
-type Blame = (peer: Peer, trouble: Trouble) => void
+/** Resolves when the time is over or the signal comes, whichever is first. */
+const pause = (ms: number, signal: AbortSignal): Promise<unknown> => sleep(ms, undefined, { signal }).catch(() => undefined) // an abort is seen by whoever waits
 
 /** The groups' nodes from the first peer whose list hashes to the root. A single group is its own list. */
-async function fetchNodes(
-  root: Root,
-  bytes: number,
-  peers: readonly Peer[],
-  limits: Limits,
-  blame: Blame,
-  signal?: AbortSignal,
-): Promise<Uint8Array[] | undefined> {
+async function fetchNodes(job: Job, outer?: AbortSignal): Promise<Uint8Array[] | undefined> {
+  const { root, bytes, peers, patience, blame } = job
   const count = groupsOf(bytes)
   if (count === 1) return [Buffer.from(root.slice(2), 'hex')]
-  for (let round = 0; round < MAX_STRIKES; round++) {
-    for (const peer of peers) {
-      if (peer.gone || signal?.aborted) continue
-      const answer = await download(`${peer.base}&groups=1`, undefined, new Uint8Array(count * HASH_BYTES), limits, signal)
-      if (answer.ok) {
-        const nodes = splitNodes(answer.data)
-        if (toHex(rootOfGroups(nodes)) === root) {
-          peer.strikes = 0
-          return nodes
-        }
-        blame(peer, { kind: 'lied', detail: 'its list of groups does not hash to the root' })
-      } else if (!signal?.aborted) blame(peer, answer)
+  const ending = new AbortController()
+  const signal = outer === undefined ? ending.signal : AbortSignal.any([outer, ending.signal])
+  let found: Uint8Array[] | undefined
+  const ask = async (peer: Peer): Promise<void> => {
+    const list = new Uint8Array(count * HASH_BYTES)
+    let filled = 0
+    const take = (piece: Uint8Array): void => {
+      list.set(piece, filled)
+      filled += piece.length
     }
-    if (signal?.aborted || peers.every((peer) => peer.gone)) return undefined
-    await sleep(200 * 2 ** round, undefined, { signal }).catch(() => undefined) // an abort is seen at the loop's head
+    const answer = await peer.source.read({ root, bytes, range: 'groups' }, take, patience, signal)
+    if (signal.aborted) return
+    if (!answer.ok) return blame(peer, answer)
+    const nodes = splitNodes(list)
+    if (toHex(rootOfGroups(nodes)) !== root) return blame(peer, { kind: 'lied', detail: 'its list of groups does not hash to the root' })
+    peer.strikes = 0
+    found = nodes
+    ending.abort()
   }
-  return undefined
+  for (let round = 0; round < MAX_STRIKES && found === undefined; round++) {
+    const asked: Promise<void>[] = []
+    // One after the other, but nobody waits long for the one before.
+    for (const peer of inOrder(peers)) {
+      if (signal.aborted) break
+      const answered = ask(peer)
+      asked.push(answered)
+      await Promise.race([answered, pause(RESORT_MS, signal)])
+    }
+    await Promise.all(asked)
+    if (signal.aborted || peers.every((peer) => peer.gone)) break
+    await pause(200 * 2 ** round, signal)
+  }
+  return found
 }
 
-async function fetchGroups(options: FetchOptions, receiver: Receiver, peers: readonly Peer[], limits: Limits, blame: Blame): Promise<void> {
-  const { bytes, onProgress } = options
+/** Peers that are left, the last resorts at the end. */
+const inOrder = (peers: readonly Peer[]): Peer[] => {
+  const alive = peers.filter((peer) => !peer.gone)
+  return [...alive.filter(({ source }) => !source.last), ...alive.filter(({ source }) => source.last)]
+}
+
+async function fetchGroups(job: Job, receiver: Receiver, options: FetchOptions): Promise<void> {
+  const { bytes, peers, blame } = job
+  const groups = groupsOf(bytes)
   const open = receiver.missing().reverse()
   const remaining = new Set(open)
   const flying = new Map<number, number>() // group -> when it was first asked for
+  const buffers: GroupBuffer[] = []
+  const pending = new Set<Promise<boolean>>()
   let doneBytes = bytes - open.reduce((sum, group) => sum + size(bytes, group), 0)
-  const progress = (): void => onProgress?.({ doneBytes, totalBytes: bytes, resumedBytes: receiver.resumedBytes })
+  let arrivedAt = performance.now()
+  const progress = (): void => options.onProgress?.({ doneBytes, totalBytes: bytes, resumedBytes: receiver.resumedBytes })
   progress()
   // Ends all lanes when the last group has come, or when one of them fails for a reason of ours (a full disk).
   const ending = new AbortController()
   const signal = options.signal === undefined ? ending.signal : AbortSignal.any([options.signal, ending.signal])
   if (remaining.size === 0) return
 
-  const next = (doubled: Set<number>): number | undefined => {
-    const fresh = open.pop()
-    if (fresh !== undefined) return fresh
+  /** The next groups that nobody is asked for, in a row; else one that somebody has been asked for too long ago. */
+  const next = (own: ReadonlySet<number>): readonly number[] => {
+    const run: number[] = []
+    while (run.length < RUN && open.length > 0 && (run.length === 0 || open.at(-1) === run.at(-1)! + 1)) run.push(open.pop()!)
+    if (run.length > 0) return run
     const now = performance.now()
-    for (const [group, since] of flying) if (now - since > IMPATIENT_MS && !doubled.has(group)) return group
-    return undefined
+    for (const [group, since] of flying) if (now - since > IMPATIENT_MS && !own.has(group)) return [group]
+    return run
   }
-  const lane = async (peer: Peer): Promise<void> => {
-    const buffer = new Uint8Array(Math.min(bytes, size(bytes, 0)))
-    const asked = new Set<number>()
-    while (!peer.gone && !signal.aborted && remaining.size > 0) {
-      const group = next(asked)
-      if (group === undefined) {
-        await sleep(50, undefined, { signal }).catch(() => undefined) // an abort is seen at the loop's head
-        continue
-      }
-      asked.add(group)
-      if (!flying.has(group)) flying.set(group, performance.now())
-      const { start, end } = groupRange(bytes, group)
-      const answer = await download(peer.base, { start, end }, buffer.subarray(0, end - start), limits, signal)
-      if (!remaining.has(group)) continue // another peer was faster
-      if (answer.ok && (await receiver.accept(group, answer.data))) {
-        flying.delete(group)
-        if (!remaining.delete(group)) continue
-        peer.strikes = 0
-        doneBytes += end - start
-        progress()
-        if (remaining.size === 0) ending.abort()
-        continue
-      }
-      if (signal.aborted) break
-      blame(peer, answer.ok ? { kind: 'lied', detail: `group ${group} does not hash to its node` } : answer)
-      flying.delete(group)
-      asked.delete(group)
-      open.push(group)
-      if (!peer.gone) await sleep(100 * 2 ** peer.strikes, undefined, { signal }).catch(() => undefined) // as above
+  const giveBack = (group: number): void => {
+    flying.delete(group)
+    if (remaining.has(group) && !open.includes(group)) open.push(group)
+  }
+  /** Checks and keeps a group; false when its bytes are a lie. */
+  const keep = async (peer: Peer, group: number, data: GroupBuffer): Promise<boolean> => {
+    const { good, buffer } = await receiver.accept(group, data)
+    buffers.push(buffer)
+    if (!good) {
+      blame(peer, { kind: 'lied', detail: `group ${group} does not hash to its node` })
+      giveBack(group)
+      return false
     }
+    flying.delete(group)
+    if (!remaining.delete(group)) return true // another peer was faster
+    peer.strikes = 0
+    doneBytes += size(bytes, group)
+    progress()
+    if (remaining.size === 0) ending.abort()
+    return true
   }
-  const alive = peers.filter((peer) => !peer.gone)
-  const lanes = Math.max(1, Math.min(LANES_PER_PEER, Math.floor(MAX_LANES / Math.max(1, alive.length))))
-  const running = alive.flatMap((peer) => Array.from({ length: Math.min(lanes, remaining.size) }, () => lane(peer)))
+  /** Asks for a run of groups, and hands each on as soon as it is whole. */
+  const fetchRun = async (peer: Peer, run: readonly number[]): Promise<{ readonly answer: Answer; readonly kept: Promise<boolean>[] }> => {
+    const kept: Promise<boolean>[] = []
+    let at = 0
+    let filled = 0
+    let data: GroupBuffer | undefined
+    const take = (piece: Uint8Array): void => {
+      arrivedAt = performance.now()
+      for (let used = 0; used < piece.length || (at < run.length && size(bytes, run[at]!) === 0); ) {
+        const wanted = size(bytes, run[at]!)
+        data ??= buffers.pop() ?? groupBuffer(bytes, groups)
+        const taken = Math.min(wanted - filled, piece.length - used)
+        data.set(piece.subarray(used, used + taken), filled)
+        filled += taken
+        used += taken
+        if (filled < wanted) return
+        if (data.length > wanted) data.fill(0, wanted)
+        const keeping = keep(peer, run[at++]!, data)
+        kept.push(keeping)
+        pending.add(keeping)
+        keeping.then(
+          () => pending.delete(keeping),
+          () => ending.abort(), // a fault of ours, such as a full disk; thrown by whoever waits for it
+        )
+        data = undefined
+        filled = 0
+      }
+    }
+    const range = { start: groupRange(bytes, run[0]!).start, end: groupRange(bytes, run.at(-1)!).end }
+    const answer = await peer.source.read({ root: job.root, bytes, range }, take, job.patience, signal)
+    if (answer.ok && range.start === range.end) take(new Uint8Array(0))
+    if (data !== undefined) buffers.push(data)
+    for (const group of run.slice(at)) giveBack(group)
+    return { answer, kept }
+  }
+  const wanted = ({ source }: Peer): boolean =>
+    !source.last ||
+    performance.now() - arrivedAt > RESORT_MS ||
+    peers.every((peer) => peer.gone || peer.source.last) ||
+    // once they are needed they stay: whoever stalled stalls again
+    resorted
+  let resorted = false
+  const lane = async (peer: Peer): Promise<void> => {
+    const own = new Set<number>()
+    let before: Promise<boolean>[] = []
+    while (!peer.gone && !signal.aborted && remaining.size > 0) {
+      const run = wanted(peer) ? next(own) : []
+      if (run.length === 0) {
+        await pause(50, signal)
+        continue
+      }
+      resorted ||= peer.source.last
+      for (const group of run) {
+        own.add(group)
+        if (!flying.has(group)) flying.set(group, performance.now())
+      }
+      const { answer, kept } = await fetchRun(peer, run)
+      // Back-pressure: while one run is hashed and written the next may come in, and no third.
+      await Promise.all(before)
+      before = kept
+      for (const group of run) own.delete(group)
+      if (answer.ok || signal.aborted) continue
+      blame(peer, answer)
+      if (!peer.gone) await pause(100 * 2 ** peer.strikes, signal)
+    }
+    await Promise.all(before)
+  }
+  const direct = peers.filter((peer) => !peer.gone)
+  const lanes = Math.max(1, Math.min(LANES_PER_PEER, Math.floor(MAX_LANES / Math.max(1, direct.length))))
+  const running = direct.flatMap((peer) => Array.from({ length: Math.min(lanes, remaining.size) }, () => lane(peer)))
   try {
     await Promise.all(running)
+    await Promise.all(pending)
   } finally {
     ending.abort()
-    await Promise.allSettled(running)
+    await Promise.allSettled([...running, ...pending])
   }
 }
 
 const size = (bytes: number, group: number): number => {
   const { start, end } = groupRange(bytes, group)
   return end - start
-}
-
-/** Fills `into` exactly from one address, or says how the peer failed; never reads more than fits. */
-function download(
-  url: string,
-  range: { readonly start: number; readonly end: number } | undefined,
-  into: Uint8Array,
-  limits: Limits,
-  signal?: AbortSignal,
-): Promise<Answer> {
-  return new Promise((resolve) => {
-    const secure = url.startsWith('https:')
-    const headers = range === undefined || range.start === range.end ? {} : { range: `bytes=${range.start}-${range.end - 1}` }
-    let filled = 0
-    let response: IncomingMessage | undefined
-    const settle = (answer: Answer): void => {
-      clearTimeout(deadline)
-      if (!answer.ok) request.destroy()
-      resolve(answer)
-    }
-    const fail = (kind: BadPeer['kind'], detail: string): void => settle({ ok: false, kind, detail })
-    const request = (secure ? httpsGet : httpGet)(
-      url,
-      {
-        headers,
-        agent: secure ? limits.agents.https : limits.agents.http,
-        timeout: limits.stallMs,
-        ...(signal === undefined ? {} : { signal }),
-      },
-      (incoming) => {
-        response = incoming
-        const { statusCode } = incoming
-        if (statusCode === 404) return fail('missing', '')
-        if (statusCode !== 206 && !(statusCode === 200 && (range === undefined || range.start === 0)))
-          return fail('refused', `status ${statusCode}`)
-        incoming.on('data', (piece: Uint8Array) => {
-          if (filled + piece.length > into.length) return fail('oversize', `more than ${into.length} bytes`)
-          into.set(piece, filled)
-          filled += piece.length
-        })
-        incoming.on('end', () =>
-          filled === into.length ? settle({ ok: true, data: into }) : fail('truncated', `${filled} of ${into.length} bytes`),
-        )
-        incoming.on('error', () => fail('truncated', `${filled} of ${into.length} bytes`))
-      },
-    )
-    const deadline = setTimeout(() => fail('stalled', `not done in ${limits.deadlineMs} ms`), limits.deadlineMs)
-    request.on('timeout', () => fail('stalled', `nothing for ${limits.stallMs} ms`))
-    request.on('error', (error: NodeJS.ErrnoException) =>
-      response === undefined ? fail('unreachable', error.code ?? error.message) : fail('truncated', error.code ?? error.message),
-    )
-  })
-}
-
-/** A peer's base address without a trailing slash; undefined unless it is http(s) without credentials, query or fragment. */
-function readBase(url: string): string | undefined {
-  if (url.length > 512 || !URL.canParse(url)) return undefined
-  const { protocol, username, password, search, hash, origin, pathname } = new URL(url)
-  if ((protocol !== 'http:' && protocol !== 'https:') || username !== '' || password !== '' || search !== '' || hash !== '')
-    return undefined
-  return `${origin}${pathname.replace(/\/+$/, '')}`
 }

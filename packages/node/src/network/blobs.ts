@@ -1,13 +1,14 @@
 // Blobs on disk, by content: a file's name is the Merkle root of its bytes, so a tensor is found by its tensor root and anyone may serve it.
 
 import { createReadStream, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
-import { type FileHandle, open, readFile } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { chunksOf, depthOf } from '@bitloom/graph/merkle'
 import { toHex } from '@bitloom/graph/sha256'
 import { explainStoreError, writeFileAtomic } from '../store.ts'
-import { GROUP_BYTES, groupHeight, groupNode, groupRange, groupsOf, rootOfGroups, splitNodes, zeroNode } from './groups.ts'
-import { openReceiver, type Receiver } from './receiver.ts'
+import { nodesOf } from './grouphash.ts'
+import { GROUP_BYTES, groupHeight, groupNode, groupsOf, rootOfGroups, splitNodes, zeroNode } from './groups.ts'
+import { openReceiver, type Receiver, writeAll } from './receiver.ts'
 
 export type Root = `0x${string}`
 
@@ -172,11 +173,7 @@ export function openBlobStore({
       const stored = sizeAs(root, bytes)
       if (stored === undefined) return undefined
       const data = await readFile(pathOf(root))
-      const nodes: Uint8Array[] = []
-      for (let i = 0; i < groupsOf(stored); i++) {
-        const { start, end } = groupRange(stored, i)
-        nodes.push(groupNode(data.subarray(start, end), groupHeight(stored)))
-      }
+      const nodes = await nodesOf(data.subarray(0, stored))
       if (data.length !== stored || toHex(rootOfGroups(nodes)) !== root) {
         store.delete(root)
         throw new BlobDamagedError(root, pathOf(root))
@@ -278,14 +275,6 @@ async function syncAside(folder: string): Promise<void> {
     await handle.sync()
   } finally {
     await handle.close()
-  }
-}
-
-/** Writes all of `data` at `position` (or the end). */
-export async function writeAll(file: FileHandle, data: Uint8Array, position?: number): Promise<void> {
-  for (let done = 0; done < data.length; ) {
-    const { bytesWritten } = await file.write(data, done, data.length - done, position === undefined ? null : position + done)
-    done += bytesWritten
   }
 }
 

@@ -92,6 +92,8 @@ export interface Peers extends Pick<Messages, 'handle' | 'request'> {
   readonly id: string
   /** Full addresses under which this node can be reached, direct ones first. */
   addresses(): string[]
+  /** Addresses that sockets listen on, whatever is told to others. */
+  listening(): string[]
   /** Ids of connected peers. */
   connected(): string[]
   /** Addresses of peers that answered, those met last first. */
@@ -105,6 +107,7 @@ export interface Peers extends Pick<Messages, 'handle' | 'request'> {
   publish(topic: string, data: Uint8Array): Promise<number>
   /** Holds something against a peer; enough of it and the peer is cut off and kept out for ten minutes. */
   blame(peer: string, fault: Fault): void
+  isBanned(who: string): boolean
   /** Peers and addresses that are banned now. */
   banned(): string[]
   /** Whether a stranger's address (of this kind or http://IP:PORT's) is one this node may be sent to. */
@@ -202,6 +205,9 @@ export async function startPeers(options: PeersOptions = {}): Promise<Peers> {
   })) as unknown as Libp2p<{ gossip: GossipSub; relay?: { reservations: { has(peer: PeerId): boolean } } }>
   connectionsOf = (peer) => node.getConnections(peer)
   const { gossip } = node.services
+  // libp2p's own registry of its listeners, which its interface leaves out
+  const transports = (node as unknown as { components: { transportManager: { getListeners(): { getAddrs(): unknown[] }[] } } }).components
+    .transportManager
   const id = node.peerId.toString()
   const room = openRoom({
     maxConnections,
@@ -290,11 +296,13 @@ export async function startPeers(options: PeersOptions = {}): Promise<Peers> {
     id,
     scope,
     addresses,
+    listening: () => transports.getListeners().flatMap((listener) => listener.getAddrs().map(String)),
     connected,
     connect,
     blame,
     known: book.addresses,
     banned: standings.banned,
+    isBanned: standings.isBanned,
     handle: messages.handle,
     request: messages.request,
     onConnect(listener) {

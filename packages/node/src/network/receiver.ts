@@ -6,15 +6,16 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sameBytes } from '@bitloom/graph/sha256'
 import { explainStoreError } from '../store.ts'
-import { groupHeight, groupNode, groupRange } from './groups.ts'
+import { type GroupBuffer, groupBuffer, groupHasher } from './grouphash.ts'
+import { groupRange } from './groups.ts'
 
 export interface Receiver {
   /** Groups that are still missing, ascending. */
   missing(): number[]
   /** Bytes that were already here. */
   readonly resumedBytes: number
-  /** Stores a group if its bytes hash to its node; false when they do not. */
-  accept(group: number, data: Uint8Array): Promise<boolean>
+  /** Stores a group if its bytes hash to its node; not good: they do not. `data` is empty afterwards; its memory comes back as `buffer`. */
+  accept(group: number, data: GroupBuffer): Promise<{ readonly good: boolean; readonly buffer: GroupBuffer }>
   /** All groups are here: the file becomes the blob. */
   finish(): Promise<void>
   /** Stops for now; what has arrived stays for the next time. */
@@ -32,11 +33,14 @@ export interface ReceiverOptions {
   readonly adopt: (file: string, root: `0x${string}`, bytes: number, nodes: readonly Uint8Array[]) => Promise<void>
 }
 
+/** Bytes after which the disk is told to begin. */
+const SYNC_BYTES = 64 << 20
+
 /** Opens the partial file of a blob, new or from before; every group found is hashed again, since a crash may have lost its bytes. */
 export async function openReceiver({ folder, root, bytes, nodes, reserve, release, adopt }: ReceiverOptions): Promise<Receiver> {
   const path = join(folder, `${root.slice(2)}-${bytes}`)
   const marksPath = `${path}.marks`
-  const height = groupHeight(bytes)
+  const hashGroup = groupHasher(nodes.length)
   const resuming = existsSync(path) && existsSync(marksPath) && statSync(path).size === bytes && statSync(marksPath).size === nodes.length
   let reserved = 0
   if (!resuming) {
@@ -66,30 +70,53 @@ export async function openReceiver({ folder, root, bytes, nodes, reserve, releas
     for (const [group, node] of nodes.entries()) {
       if (marks[group] === 0) continue
       const { start, end } = groupRange(bytes, group)
-      const data = new Uint8Array(end - start)
-      await file.read(data, 0, data.length, start)
-      if (sameBytes(groupNode(data, height), node)) resumedBytes += data.length
+      const data = groupBuffer(bytes, nodes.length)
+      await file.read(data, 0, end - start, start)
+      const hashed = await hashGroup(data)
+      if (sameBytes(hashed.node, node)) resumedBytes += end - start
       else marks[group] = 0
     }
     const one = new Uint8Array([1])
+    let unsynced = 0
+    let syncing = false
+    let syncFault: unknown
     return {
       resumedBytes,
       missing: () => Array.from(marks.keys()).filter((group) => marks[group] === 0),
       async accept(group, data) {
         const { start, end } = groupRange(bytes, group)
-        if (data.length !== end - start || !sameBytes(groupNode(data, height), nodes[group])) return false
+        const { node, group: buffer } = await hashGroup(data)
+        if (!sameBytes(node, nodes[group]!)) return { good: false, buffer }
+        // Two peers may have sent it: written once, for a file that is whole is no longer ours to write.
+        if (marks[group] === 1) return { good: true, buffer }
+        marks[group] = 1
         try {
-          for (let done = 0; done < data.length; ) done += (await file.write(data, done, data.length - done, start + done)).bytesWritten
+          await writeAll(file, buffer.subarray(0, end - start), start)
           await marksFile.write(one, 0, 1, group)
         } catch (error) {
+          marks[group] = 0
           throw explainStoreError(path, error)
         }
-        marks[group] = 1
-        return true
+        unsynced += end - start
+        if (unsynced >= SYNC_BYTES && !syncing) {
+          unsynced = 0
+          syncing = true
+          // What is on its way to the disk now need not be waited for at the end. A failure is told only once, so it is kept until then.
+          void file
+            .datasync()
+            .catch((error: unknown) => (syncFault = error))
+            .finally(() => (syncing = false))
+        }
+        return { good: true, buffer }
       },
       async finish() {
         if (marks.includes(0)) throw new RangeError(`finish: ${root} is not whole`)
-        await file.sync()
+        try {
+          await file.sync()
+          if (syncFault !== undefined) throw syncFault
+        } catch (error) {
+          throw explainStoreError(path, error)
+        }
         await close()
         rmSync(marksPath)
         release(nodes.length)
@@ -104,5 +131,13 @@ export async function openReceiver({ folder, root, bytes, nodes, reserve, releas
       release(reserved)
     }
     throw explainStoreError(path, error)
+  }
+}
+
+/** Writes all of `data` at `position` (or the end). */
+export async function writeAll(file: FileHandle, data: Uint8Array, position?: number): Promise<void> {
+  for (let done = 0; done < data.length; ) {
+    const { bytesWritten } = await file.write(data, done, data.length - done, position === undefined ? null : position + done)
+    done += bytesWritten
   }
 }
