@@ -93,7 +93,14 @@ export async function startNode(options: NodeOptions): Promise<BitloomNode> {
       }),
     )
   if (options.roles.includes('verifier'))
-    roles.push(openChecker(services, court, { memoryBytes: options.memoryBytes, operationsPerSecond, contactOf }))
+    roles.push(
+      openChecker(services, court, {
+        memoryBytes: options.memoryBytes,
+        operationsPerSecond,
+        contactOf,
+        stamps: options.cheat !== undefined && 'stamp' in options.cheat,
+      }),
+    )
   if (options.roles.includes('whistleblower'))
     roles.push(
       openWatcher(services, court, {

@@ -21,7 +21,7 @@ import type { Services } from '../services.ts'
 import { openAccuser } from './accuse.ts'
 import { apart } from './apart.ts'
 import { type End, type InspectorOptions, leafOf, openInspector, sameLeaf } from './inspect.ts'
-import { liveGames, noteMoots } from './moot.ts'
+import { isStill, liveGames, noteMoots } from './moot.ts'
 import { auditView } from './read.ts'
 import type { Role } from './solve.ts'
 import { type VerifierAction, type VerifierMemory, verifierActions } from './verifier.ts'
@@ -30,6 +30,8 @@ import { type AuditView, sameAddress } from './views.ts'
 export type CheckerOptions = InspectorOptions & {
   /** Measured at start. */
   readonly operationsPerSecond: bigint
+  /** Attests what it never looked at: for tests. */
+  readonly stamps?: boolean
 }
 
 /** What a check found, on disk before anything of it is sealed. `root`: of the claim as it was then; `ends`: what was run. */
@@ -73,6 +75,11 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
     const claim = await getClaim(bitloom, claimId)
     if (claim.status !== 'open') return
     const salt = newSalt()
+    if (options.stamps) {
+      store.put(FINDINGS, String(claimId), { verdict: 'same', digest: newSalt(), salt } satisfies Finding)
+      log('stamped', { claimId, segments })
+      return
+    }
     const { decoyOneIn } = await getSpec(bitloom, claim.taskId)
     const inspection = await inspector.inspect(claim, segments, decoyOneIn > 0)
     let finding: Finding
@@ -174,7 +181,7 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
     onEvent: (event) => {
       const { contract, name, args } = event
       noteMoots(store, event)
-      if (contract === 'Decoys' && name === 'Caught' && sameAddress(args.verifier as `0x${string}`, me))
+      if (contract === 'Decoys' && name === 'Caught' && sameAddress(args.catcher as `0x${string}`, me))
         log('jackpot', { claimId: args.claimId, wei: args.rewardWei })
       if (name === 'Drawn' && (args.verifiers as `0x${string}`[]).some((v) => sameAddress(v, me)))
         store.put(WATCHED, String(args.claimId), true)
@@ -196,8 +203,10 @@ export function openChecker(services: Services, court: Court, options: CheckerOp
           await accuser.drop(claimId, quarrels)
           const view = await auditView(bitloom, claimId)
           const memory = await memoryOf(claim, view)
+          const { decoyOneIn } = await getSpec(bitloom, claim.taskId)
           for (const action of verifierActions(me, view, liveGames(store, quarrels), memory, nowSeconds)) {
             try {
+              if (action.do === 'timeout' && (await isStill(bitloom, claimId, decoyOneIn, nowSeconds))) continue
               await perform(action, claim, view)
             } catch (error) {
               if (!(error instanceof RevertError)) throw error

@@ -1,14 +1,14 @@
 // Keeps other people's claims moving: whoever checks claims has an interest that none stalls, whoever went silent. Each waits a while of its own, so that not
 // all pay gas for the same call.
 
-import { type ChainEvent, draw, getClaim, lapse, RevertError, redraw, STAGES, settleTask, sweep } from '@bitloom/sdk'
+import { type ChainEvent, draw, getClaim, getSpec, lapse, RevertError, redraw, STAGES, settleTask, sweep } from '@bitloom/sdk'
 import type { Address } from 'viem'
 import { type Court, play } from '../court.ts'
 import type { Services } from '../services.ts'
 import { apart } from './apart.ts'
 import { choreOf, GRACE_SECONDS } from './chores.ts'
 import { unit } from './dice.ts'
-import { liveGames } from './moot.ts'
+import { isStill, liveGames } from './moot.ts'
 import { auditView } from './read.ts'
 import type { Role } from './solve.ts'
 
@@ -48,7 +48,10 @@ export function openKeeper(services: Services, court: Court): Role {
     notBefore.set(key, now + AGAIN_SECONDS)
     const [view, quarrels] = await Promise.all([auditView(bitloom, claimId), court.gamesAbout(claimId)])
     const games = liveGames(store, quarrels)
-    for (const game of games) if (!game.decided && now > game.deadline + graceSeconds) await play(bitloom, game.gameId, { kind: 'timeout' })
+    const { decoyOneIn } = await getSpec(bitloom, claim.taskId)
+    for (const game of games)
+      if (!game.decided && now > game.deadline + graceSeconds && !(await isStill(bitloom, claimId, decoyOneIn, now)))
+        await play(bitloom, game.gameId, { kind: 'timeout' })
     const chore = choreOf(view, games, now, graceSeconds)
     if (chore === undefined) return
     log('moved-on', { claimId, chore })

@@ -1,6 +1,6 @@
 // Games about a decoy are moot once its claim shows the truth: whoever opened one has its bond back, and nobody moves in it any more.
 
-import type { ChainEvent } from '@bitloom/sdk'
+import { type Bitloom, type ChainEvent, getMask } from '@bitloom/sdk'
 import { type Quarrel, viewOf } from '../court.ts'
 import type { Store } from '../store.ts'
 import type { GameView } from './views.ts'
@@ -19,3 +19,10 @@ export const isMoot = (store: Store, gameId: bigint): boolean => store.has(MOOT,
 /** The games about a claim as it stands. */
 export const liveGames = (store: Store, quarrels: readonly Quarrel[]): GameView[] =>
   quarrels.filter(({ gameId }) => !isMoot(store, gameId)).map(viewOf)
+
+/** Whether games about a claim stand still: its seal is not opened, and the time by which it must be is not over. */
+export async function isStill(bitloom: Bitloom, claimId: bigint, decoyOneIn: number, nowSeconds: number): Promise<boolean> {
+  if (decoyOneIn === 0) return false
+  const mask = await getMask(bitloom, claimId)
+  return mask !== undefined && !mask.opened && nowSeconds <= mask.openBy
+}

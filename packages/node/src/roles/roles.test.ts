@@ -143,14 +143,18 @@ test('a verifier that may have met a decoy waits until the claim is opened, and 
   ])
 })
 
-test('a solver defends no game about a decoy: it opens it as soon as somebody has challenged it, and not before', () => {
+test('games about a sealed claim stand still; a decoy is never defended, and opened in time though its audit stands still', () => {
   const claimed = { ...task, claimId: 7n }
-  const memory = { contents: true, trained: 4, decoy: true }
-  assert.deepEqual(solverActions(me, claimed, audit, [], memory, 10), [])
-  for (const stage of ['drawing', 'sealing'] as const)
-    assert.deepEqual(solverActions(me, claimed, { ...audit, stage }, [game], memory, 10), [{ do: 'open' }])
-  assert.deepEqual(solverActions(me, claimed, { ...audit, stage: 'disclosing' }, [game], memory, 10), [{ do: 'disclose', claimId: 7n }])
-  assert.deepEqual(solverActions(me, claimed, audit, [game], { ...memory, decoy: false }, 10), [{ do: 'defend', gameId: 4n }])
+  const sealed = { decoy: true, openBy: 400, discloseSeconds: 60 }
+  const at = (stage: AuditView['stage'], over: Partial<typeof sealed>, now: number) =>
+    solverActions(me, claimed, { ...audit, stage }, [game], { contents: true, trained: 4, sealed: { ...sealed, ...over } }, now)
+  assert.deepEqual(at('sealing', {}, 10), [])
+  assert.deepEqual(at('sealing', {}, 339), [])
+  assert.deepEqual(at('sealing', {}, 340), [{ do: 'open' }])
+  assert.deepEqual(at('disclosing', {}, 10), [{ do: 'disclose', claimId: 7n }])
+  assert.deepEqual(at('sealing', { decoy: false }, 340), [], 'the truth is opened with its disclosure only')
+  assert.deepEqual(at('sealing', { decoy: false }, 400), [])
+  assert.deepEqual(at('sealing', { decoy: false }, 401), [{ do: 'defend', gameId: 4n }], 'by then its clock runs')
 })
 
 test('who moves a late claim on waits a while of its own: the drawn before the others, nobody for ever, another node each time', () => {

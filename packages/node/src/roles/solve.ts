@@ -46,14 +46,14 @@ import { lyingStepper } from './lie.ts'
 import { liveGames, noteMoots } from './moot.ts'
 import { auditView, taskView } from './read.ts'
 import { openReplays } from './replays.ts'
-import { type SolverAction, solverActions } from './solver.ts'
+import { type SealedClaim, type SolverAction, solverActions } from './solver.ts'
 import { sameAddress } from './views.ts'
 
 /**
  * How to cheat, for demonstrations and tests: a lie in slice `slice` (counted from its first own one); or, of every sealed slice, the truth passed off as
- * the decoy and the decoy as the truth.
+ * the decoy and the decoy as the truth; or, as a verifier, attest what was never looked at.
  */
-export type CheatPlan = { readonly slice: number } | { readonly swap: true }
+export type CheatPlan = { readonly slice: number } | { readonly swap: true } | { readonly stamp: true }
 
 export type SolverOptions = {
   readonly memoryBytes: number
@@ -383,12 +383,14 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
     )
   }
 
-  /** Whether a claim shows a decoy: then there is nothing to defend. */
-  const showsDecoy = async (task: Task): Promise<boolean> => {
-    const spec = await getSpec(bitloom, task.taskId)
-    if (spec.decoyOneIn === 0) return false
+  /** How the open claim stands to its seal; undefined where it has none, or where it is opened. */
+  const sealedOf = async (task: Task, spec: Spec): Promise<SealedClaim | undefined> => {
+    if (spec.decoyOneIn === 0 || task.openClaim === 0n || !sameAddress(task.solver, me)) return undefined
+    const mask = await getMask(bitloom, task.openClaim)
+    if (!mask || mask.opened) return undefined
     const { root } = await getClaim(bitloom, task.openClaim)
-    return root === maskedOf(task.taskId, task.accepted, spec).decoyRoot
+    const decoy = root === maskedOf(task.taskId, task.accepted, spec).decoyRoot
+    return { decoy, openBy: Number(mask.openBy), discloseSeconds: spec.discloseSeconds }
   }
 
   const replays = openReplays(services)
@@ -539,10 +541,11 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
             task.openClaim === 0n
               ? [undefined, []]
               : await Promise.all([auditView(bitloom, task.openClaim), court.gamesAbout(task.openClaim)])
+          const sealed = spec && (await sealedOf(task, spec))
           const memory = {
             contents: note.verified,
             ...(note.refused === undefined ? {} : { refused: note.refused }),
-            decoy: spec !== undefined && task.openClaim !== 0n && sameAddress(task.solver, me) && (await showsDecoy(task)),
+            ...(sealed === undefined ? {} : { sealed }),
             trained: spec ? trainedOf(taskId, spec, Math.max(note.first, task.accepted)) : note.first,
           }
           for (const action of solverActions(

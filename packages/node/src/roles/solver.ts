@@ -9,11 +9,14 @@ export type SolverMemory = {
   /** Contents fetched and checked; `refused` says why they never will be. */
   readonly contents: boolean
   readonly refused?: string
-  /** The open claim shows a decoy: it is not defended, but opened when somebody has challenged it. */
-  readonly decoy?: boolean
+  /** How the open claim stands to its seal, until that is opened. */
+  readonly sealed?: SealedClaim
   /** Slices trained and stored, counted from the task's first. */
   readonly trained: number
 }
+
+/** A claim whose seal is not opened: whether it shows a decoy, and unix seconds by which it must be opened. */
+export type SealedClaim = { readonly decoy: boolean; readonly openBy: number; readonly discloseSeconds: number }
 
 export type SolverAction =
   | { readonly do: 'fetch' | 'confirm' | 'claim' | 'open' | 'settle' | 'drop' }
@@ -39,7 +42,10 @@ export function solverActions(
   const actions: SolverAction[] = []
   if (!sameAddress(task.solver, me) || task.status === 'halted' || task.status === 'done' || task.status === 'cancelled')
     return [{ do: 'drop' }]
-  for (const game of memory.decoy ? [] : games) {
+  // games about a sealed claim stand still until it is opened, and about a decoy there is nothing to defend
+  const { sealed } = memory
+  const still = sealed !== undefined && (sealed.decoy || nowSeconds <= sealed.openBy)
+  for (const game of still ? [] : games) {
     if (!sameAddress(game.solver, me) || game.decided) continue
     if (game.solverToMove) actions.push({ do: 'defend', gameId: game.gameId })
     else if (nowSeconds > game.deadline) actions.push({ do: 'timeout', gameId: game.gameId })
@@ -52,8 +58,9 @@ export function solverActions(
   if (task.claimId !== 0n && audit) {
     const chore = choreOf(audit, games, nowSeconds, 0)
     if (chore === 'draw' || chore === 'redraw' || chore === 'sweep') actions.push({ do: chore, claimId: audit.claimId })
-    const early = audit.stage === 'drawing' || audit.stage === 'sealing'
-    if (memory.decoy && early && games.some((g) => !g.decided)) actions.push({ do: 'open' })
+    // an audit that does not get to the disclosure must not keep a decoy from being opened in time
+    const before = audit.stage === 'drawing' || audit.stage === 'sealing'
+    if (sealed?.decoy && before && nowSeconds + sealed.discloseSeconds >= sealed.openBy) actions.push({ do: 'open' })
     if (audit.stage === 'disclosing') actions.push({ do: 'disclose', claimId: audit.claimId })
     if (audit.stage === 'passed' && games.every((g) => g.decided)) actions.push({ do: 'settle' })
   }

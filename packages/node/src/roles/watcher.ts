@@ -22,7 +22,7 @@ import { openAccuser } from './accuse.ts'
 import { apart } from './apart.ts'
 import { secretOf } from './dice.ts'
 import { type InspectorOptions, openInspector } from './inspect.ts'
-import { liveGames, noteMoots } from './moot.ts'
+import { isStill, liveGames, noteMoots } from './moot.ts'
 import { auditView } from './read.ts'
 import type { Role } from './solve.ts'
 import { challengerActions } from './verifier.ts'
@@ -153,8 +153,9 @@ export function openWatcher(services: Services, court: Court, options: WatcherOp
       if (contract === 'Decoys' && name === 'Opened' && args.decoy === true) {
         // the claim is about its truth from now on, which nobody has looked at yet
         store.delete(FINDINGS, String(args.claimId))
-        if (sameAddress(args.challenger as Address, me)) log('jackpot', { claimId: args.claimId, wei: args.rewardWei })
       }
+      if (contract === 'Decoys' && name === 'Caught' && sameAddress(args.catcher as Address, me))
+        log('jackpot', { claimId: args.claimId, wei: args.rewardWei })
       const key = String(args.claimId)
       if (name === 'Claimed' && !sameAddress(args.solver as Address, me)) store.put(WATCHED, key, true)
       if (contract !== 'Audit') return
@@ -183,13 +184,14 @@ export function openWatcher(services: Services, court: Court, options: WatcherOp
           }
           open.push(claim)
           const finding = findingOf(claimId)
+          const still = async () => isStill(bitloom, claimId, (await getSpec(bitloom, claim.taskId)).decoyOneIn, nowSeconds)
           await accuser.drop(claimId, quarrels)
           const own = liveGames(store, quarrels).filter((g) => sameAddress(g.challenger, me))
           games += own.filter((g) => !g.decided).length
           try {
             for (const action of challengerActions(me, own, nowSeconds))
               if (action.do === 'press') await accuser.press(claim, action.gameId)
-              else if (action.do === 'timeout') await play(bitloom, action.gameId, { kind: 'timeout' })
+              else if (action.do === 'timeout' && !(await still())) await play(bitloom, action.gameId, { kind: 'timeout' })
             if (finding?.verdict === 'different' && finding.root === claim.root && own.length === 0)
               await accuser.accuse(claim, finding.different!)
           } catch (error) {
