@@ -6,8 +6,9 @@ import type { ChainEvent, Offer, Spec } from '@bitloom/sdk'
 import { checkSimd, judgeClock, judgeMemory, judgeNode, judgeSpace } from './checks.ts'
 import { lineText, plansOf } from './commands/dev.ts'
 import { findingText } from './commands/doctor.ts'
-import { type Listed, offersTable, SORTS } from './commands/offers.ts'
+import { offersTable } from './commands/offers.ts'
 import { disputeDepth } from './commands/quote.ts'
+import { type Listed, SORTS } from './market.ts'
 import { count, jsonOf, stretch } from './output.ts'
 import { follow, progressText, teller, untilText } from './story.ts'
 import { typed } from './unlock.ts'
@@ -55,9 +56,9 @@ const offer = (weiPerTeraop: bigint, operationsPerSecond: bigint, name: string):
 })
 const record = (accepted: number, convictions = 0) => ({ accepted, streak: accepted, convictions, missed: 0, withheld: 0 })
 const listed: readonly Listed[] = [
-  { offer: offer(3n, 10n, 'aa'), record: record(50) },
-  { offer: offer(1n, 5n, 'bb'), record: record(90, 1) },
-  { offer: offer(1n, 7n, 'cc'), record: record(0) },
+  { offer: offer(3n, 10n, 'aa'), record: record(50), stakeWei: 10n ** 18n },
+  { offer: offer(1n, 5n, 'bb'), record: record(90, 1), stakeWei: 0n },
+  { offer: offer(1n, 7n, 'cc'), record: record(0), stakeWei: 0n },
 ]
 const order = (by: string): string =>
   [...listed]
@@ -70,7 +71,7 @@ test('offers sort by price, speed and record; a conviction outweighs any past', 
   assert.equal(order('speed'), 'acb')
   assert.equal(order('record'), 'acb')
   const text = offersTable(listed, 1000)
-  assert.match(text, /convicted 1×/)
+  assert.match(text, / 1 +0 +0 +convicted/)
   assert.match(text, /60 min/)
   assert.match(text, /clean/)
   assert.match(text, /new/)

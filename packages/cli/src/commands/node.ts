@@ -1,13 +1,18 @@
-// `bitloom node start`: a node with its roles, until it is stopped. `node status`: what it is worth.
+// `bitloom node start`: a node with its roles and rules, until it is stopped. `node status`: what it does and owns. `node earnings`: what it earned.
 
 import { join } from 'node:path'
-import { type CheatPlan, keyAddress, type NodeOptions, openStore, type RoleName, startNode } from '@bitloom/node'
-import { connect, deposit, freeOf, getRecord, lockedOf, seatPriceWei, takeSeats, tokensOf } from '@bitloom/sdk'
-import { parseEther } from 'viem'
+import { type CheatPlan, type NodeOptions, openStore, type Price, type RoleName, startNode } from '@bitloom/node'
+import { powerOf } from '@bitloom/node/machine'
+import { parseSchedule, type Rules } from '@bitloom/node/policy'
+import { ASSURANCE, type Assurance, connect, deposit, freeOf, seatPriceWei, takeSeats, tokensOf } from '@bitloom/sdk'
+import { weiOf } from '../amount.ts'
 import { backendOf, backendOptions } from '../backend.ts'
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
-import { HOME_OPTION, homeOf, keyPath, networkPath, RPC_OPTION, readNetwork } from '../home.ts'
-import { big, dim, money, table } from '../render.ts'
+import { HOME_OPTION, homeOf, networkPath, RPC_OPTION, readNetwork } from '../home.ts'
+import { addressList } from '../market.ts'
+import { nodeEarnings } from '../nodeearnings.ts'
+import { nodeStatus } from '../nodestatus.ts'
+import { dim, money } from '../render.ts'
 import { PASSWORD_OPTION, unlock } from '../unlock.ts'
 
 const ROLES: readonly RoleName[] = ['solver', 'verifier', 'whistleblower']
@@ -15,15 +20,23 @@ const ROLES: readonly RoleName[] = ['solver', 'verifier', 'whistleblower']
 export const command: Command = {
   name: 'node',
   summary: 'run a node: train for others, check others, earn',
-  usage: 'start --role solver,verifier,whistleblower | status',
+  usage: 'start --role solver,verifier,whistleblower | status | earnings [ADDRESS]',
   options: {
     ...HOME_OPTION,
     network: { type: 'string', value: 'FILE', help: 'the network’s addresses (HOME/network.json)' },
     ...RPC_OPTION,
     role: { type: 'string', value: 'ROLES', help: 'solver, verifier, whistleblower; several with commas', default: 'solver' },
-    price: { type: 'string', value: 'BLT', help: 'a solver’s price of 10^12 operations', default: '100' },
+    price: { type: 'string', value: 'BLT', help: 'a solver’s price of 10^12 operations; or auto, with --cost-per-hour', default: '100' },
+    'cost-per-hour': { type: 'string', value: 'BLT', help: '--price auto: what an hour of this machine costs you' },
+    margin: { type: 'string', value: 'PERCENT', help: '--price auto: and how much more it should bring', default: '25' },
     capacity: { type: 'string', value: 'N', help: 'tasks at a time', default: '1' },
     memory: { type: 'string', value: 'MB', help: 'memory a task may use', default: '2048' },
+    'min-assurance': { type: 'string', value: 'LEVEL', help: 'take only tasks that are checked at least like this', default: 'none' },
+    schedule: { type: 'string', value: 'SPANS', help: 'new tasks only then, in local time: 22:00-07:00; what it has it finishes' },
+    'when-idle': { type: 'string', value: 'PERCENT', help: 'new tasks only while others use at most this much of the processor' },
+    'on-battery': { type: 'string', value: 'yes|no', help: 'no: no new tasks while this computer runs on its battery (Linux)' },
+    allow: { type: 'string', value: 'LIST', help: 'work only for these submitters: addresses with commas, or a file of them' },
+    deny: { type: 'string', value: 'LIST', help: 'never work for these' },
     ...backendOptions({ backend: 'auto' }),
     deposit: { type: 'string', value: 'BLT', help: 'bring this much into the stake first, where less is there' },
     seats: { type: 'string', value: 'N', help: 'a verifier’s seats, taken at the first start', default: '1' },
@@ -32,21 +45,61 @@ export const command: Command = {
     metrics: { type: 'string', value: 'PORT', help: 'serve /metrics (Prometheus) and /health there, on this computer only' },
     ...PASSWORD_OPTION,
     cheat: { type: 'string', value: 'SLICE', help: 'for demonstrations: lie in one element of one step of this slice (0, 1, …)' },
-    json: { type: 'boolean', help: 'log as JSON lines on stdout' },
+    since: { type: 'string', value: 'TIME', help: 'earnings: from then on: 7d, 12h, 2027-01-31' },
+    gas: { type: 'boolean', default: true, help: 'earnings: with what was spent on gas (--no-gas: not asked for)' },
+    csv: { type: 'boolean', help: 'earnings: one line an entry' },
+    json: { type: 'boolean', help: 'start: log as JSON lines on stdout; status, earnings: for machines' },
   },
   run: async (call) => {
-    const [verb] = call.args
+    const [verb, who, ...more] = call.args
+    if (more.length > 0 || (who !== undefined && verb !== 'earnings'))
+      throw new UsageError(`"${more[0] ?? who}" is one word too many.\nSee: bitloom node --help`)
     if (verb === 'start') return start(call)
-    if (verb === 'status') return status(call)
-    throw new UsageError('Say what: bitloom node start, or bitloom node status')
+    if (verb === 'status') return nodeStatus(call)
+    if (verb === 'earnings') return nodeEarnings(call, who)
+    throw new UsageError('Say what: bitloom node start, bitloom node status or bitloom node earnings')
   },
 }
 
-function ether(call: Call, name: string): bigint | undefined {
-  const text = call.text(name)
-  if (text === undefined) return undefined
-  if (!/^\d+(\.\d{1,18})?$/.test(text)) throw new UsageError(`--${name} ${text}: give an amount such as 0.01`)
-  return parseEther(text)
+/** The price of a call: a number, or what an hour costs. @throws {UsageError} */
+function priceOf(call: Call): Price['weiPerTeraop'] {
+  if (call.text('price') !== 'auto') {
+    if (call.text('cost-per-hour') !== undefined) throw new UsageError('--cost-per-hour goes with --price auto')
+    return weiOf(call, 'price', '100 (or auto)')!
+  }
+  const costPerHourWei = weiOf(call, 'cost-per-hour', '0.5')
+  if (costPerHourWei === undefined)
+    throw new UsageError('--price auto needs --cost-per-hour: what an hour of this machine costs you, such as 0.5')
+  return { costPerHourWei, marginPercent: call.number('margin', { min: 0, max: 10_000 })! }
+}
+
+/** When and for whom this node takes new tasks. @throws {UsageError} a rule cannot be read, or not be kept here */
+function rulesOf(call: Call): Rules {
+  const [spans, battery] = [call.text('schedule'), call.text('on-battery')]
+  const schedule = spans === undefined ? undefined : parseSchedule(spans)
+  if (spans !== undefined && !schedule)
+    throw new UsageError(`--schedule ${spans}: give spans of the day such as 22:00-07:00, several with commas`)
+  const idle = call.number('when-idle', { min: 0, max: 100 })
+  if (battery !== undefined && battery !== 'yes' && battery !== 'no') throw new UsageError(`--on-battery ${battery}: yes or no`)
+  if (battery === 'no' && powerOf() === 'unknown')
+    throw new UsageError(
+      `--on-battery no: this system (${process.platform}) does not say whether it runs on a battery; only Linux's /sys/class/power_supply is understood.\nLeave the option out, or stop the node yourself.`,
+    )
+  const [allow, deny] = [addressList(call.text('allow'), 'allow'), addressList(call.text('deny'), 'deny')]
+  return {
+    ...(schedule ? { schedule } : {}),
+    ...(idle === undefined ? {} : { idleShare: idle / 100 }),
+    ...(battery === undefined ? {} : { onBattery: battery === 'yes' }),
+    ...(allow ? { allow } : {}),
+    ...(deny ? { deny } : {}),
+  }
+}
+
+/** The code of a level of assurance. @throws {UsageError} there is none of that name */
+function leastAssurance(call: Call): number {
+  const level = call.text('min-assurance')!
+  if (!Object.hasOwn(ASSURANCE, level)) throw new UsageError(`--min-assurance ${level}: levels are ${Object.keys(ASSURANCE).join(', ')}`)
+  return ASSURANCE[level as Assurance]
 }
 
 async function start(call: Call): Promise<number> {
@@ -54,6 +107,7 @@ async function start(call: Call): Promise<number> {
   const network = readNetwork(call.text('network') ?? networkPath(home), call.text('rpc'))
   const roles = (call.text('role') ?? '').split(',').map((r) => r.trim()) as RoleName[]
   for (const role of roles) if (!ROLES.includes(role)) throw new UsageError(`--role ${role}: roles are ${ROLES.join(', ')}`)
+  const [weiPerTeraop, rules, minAssurance] = [priceOf(call), rulesOf(call), leastAssurance(call)]
   const key = await unlock(call)
   const json = call.flag('json')
   const log = (event: string, values: Readonly<Record<string, unknown>> = {}): void => {
@@ -76,7 +130,7 @@ async function start(call: Call): Promise<number> {
   const cheat: CheatPlan | undefined = cheatSlice === undefined ? undefined : { slice: cheatSlice }
   const bitloom = await connect(network, key.account)
 
-  const wanted = ether(call, 'deposit') ?? 0n
+  const wanted = weiOf(call, 'deposit', '50') ?? 0n
   const seatWei = roles.includes('verifier') ? (await seatPriceWei(bitloom)) * BigInt(seats) : 0n
   const marker = openStore(join(home, 'setup.sqlite'))
   const seated = marker.has('setup', 'seats')
@@ -110,9 +164,10 @@ async function start(call: Call): Promise<number> {
     ...(roles.includes('solver')
       ? {
           price: {
-            weiPerTeraop: ether(call, 'price')!,
+            weiPerTeraop,
             capacity: call.number('capacity', { min: 1, max: 1000, whole: true })!,
-            minAssurance: 0,
+            minAssurance,
+            rules,
           },
         }
       : {}),
@@ -129,39 +184,5 @@ async function start(call: Call): Promise<number> {
   })
   await node.stop()
   log('stopped', { readings: node.services.meter.readings() })
-  return 0
-}
-
-async function status(call: Call): Promise<number> {
-  const home = homeOf(call.text('home'))
-  const network = readNetwork(call.text('network') ?? networkPath(home), call.text('rpc'))
-  const address = keyAddress(keyPath(home))
-  if (!address) throw new RefusedError(`There is no key in ${home}.\nMake one with: bitloom wallet new`)
-  const bitloom = await connect(network)
-  const [free, locked, tokens, record] = await Promise.all([
-    freeOf(bitloom, address),
-    lockedOf(bitloom, address),
-    tokensOf(bitloom, address),
-    getRecord(bitloom, address),
-  ])
-  if (call.flag('json'))
-    process.stdout.write(
-      `${JSON.stringify({ address, freeWei: String(free), lockedWei: String(locked), tokensWei: String(tokens), record })}\n`,
-    )
-  else
-    process.stdout.write(
-      `${table(
-        ['', '>'],
-        [
-          ['address', address],
-          ['free', money(free)],
-          ['bonded', money(locked)],
-          ['in the wallet', money(tokens)],
-          ['slices accepted', big(record.accepted)],
-          ['convictions', big(record.convictions)],
-          ['deadlines missed', big(record.missed)],
-        ],
-      )}\n`,
-    )
   return 0
 }

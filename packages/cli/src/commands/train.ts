@@ -1,50 +1,47 @@
 // `bitloom train`: quote, confirm, live loss, slices, audits, files. With --local: the same bits on this machine alone.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline/promises'
 import type { Backend } from '@bitloom/engine'
 import type { Data } from '@bitloom/graph'
 import { costOf, toHex } from '@bitloom/graph'
 import { sparkline } from '@bitloom/model/curve'
-import { engineStepper, makeReceipt, type Progress, runTask, startNode, trainLocal, writeFileAtomic } from '@bitloom/node'
 import {
-  ASSURANCE,
-  type Assurance,
-  type Bitloom,
-  escrowFor,
-  freeOf,
-  getRecord,
-  LOCAL_WINDOWS,
-  makeSpec,
-  quoteFor,
-  rankOffers,
-  readLedger,
-  rootsOf,
-  type SignedOffer,
-  type Spec,
-  stepsOf,
-  termsFor,
-  tokensOf,
-} from '@bitloom/sdk'
-import { type LocalAccount, parseEther } from 'viem'
+  committedWei,
+  engineStepper,
+  makeReceipt,
+  openRuns,
+  type Progress,
+  runTask,
+  startNode,
+  trainLocal,
+  windowsWithin,
+  writeFileAtomic,
+} from '@bitloom/node'
+import { chainTime, LOCAL_WINDOWS, makeSpec, readLedger, rootsOf, type SignedOffer, type Spec, stepsOf, type Terms } from '@bitloom/sdk'
+import type { LocalAccount } from 'viem'
+import { secondsIn } from '../amount.ts'
 import { writeArtefacts } from '../artefacts.ts'
+import { ASSURANCE_OPTIONS, assuranceOf, shapeOf } from '../assurance.ts'
 import { backendOf, backendOptions } from '../backend.ts'
 import { type Call, type Command, RefusedError, UsageError } from '../command.ts'
 import { HOME_OPTION, homeOf, networkPath, RPC_OPTION, readNetwork } from '../home.ts'
 import { claimJudging, judgingOf } from '../judging.ts'
+import { filtersOf, listOffers, MARKET_OPTIONS, mustHave, orderOf, type Selection, select } from '../market.ts'
 import { narrator } from '../narrate.ts'
+import { LIMIT_OPTIONS, limitsOf, mayPay, type Priced, priced, quoteOf, quoteText, within } from '../paying.ts'
 import { profileReport } from '../profile.ts'
 import { chosen, flagsOf, type Judged, judge, makeReady, namesRecipe, type Ready, recipeOf } from '../recipes.ts'
-import { bar, big, bold, dim, green, money, openScreen, percent, seconds, short, table, yellow } from '../render.ts'
+import { bar, bold, dim, green, money, openScreen, percent, seconds, short, yellow } from '../render.ts'
+import { clearRunFolder, runFolder } from '../runfolder.ts'
+import { progressText } from '../story.ts'
 import { figuresOf } from '../summary.ts'
 import { PASSWORD_OPTION, unlock } from '../unlock.ts'
 
 export const command: Command = {
   name: 'train',
   summary: 'train a recipe or a model.onnx on the network, or on this machine alone with --local',
-  usage: 'RECIPE|model.onnx|recipe.ts [--local] [the recipe’s options] [--budget BLT] [--assurance none|spot|full] [--yes]',
+  usage:
+    'RECIPE|model.onnx|recipe.ts [--local] [the recipe’s options] [--budget BLT] [--deadline TIME] [--assurance none|spot|full|quorum] [--yes]',
   options: {
     ...HOME_OPTION,
     network: { type: 'string', value: 'FILE', help: 'the network’s addresses (HOME/network.json)' },
@@ -52,16 +49,15 @@ export const command: Command = {
     local: { type: 'boolean', help: 'train here, alone: the same final root as on the network' },
     seed: { type: 'string', value: 'N', help: 'initial weights, data order and probes follow from it', default: '1' },
     slices: { type: 'string', value: 'N', help: 'slices of the run, each claimed, audited and paid by itself (the recipe’s own number)' },
-    assurance: { type: 'string', value: 'LEVEL', help: 'none, spot or full', default: 'spot' },
-    verifiers: { type: 'string', value: 'N', help: 'verifiers drawn for each slice', default: '2' },
-    budget: { type: 'string', value: 'BLT', help: 'never escrow more than this' },
+    ...ASSURANCE_OPTIONS,
+    ...LIMIT_OPTIONS,
+    ...MARKET_OPTIONS,
     offers: { type: 'string', value: 'N', help: 'wait for this many offers before choosing', default: '1' },
     wait: { type: 'string', value: 'SECONDS', help: 'and no longer than this', default: '15' },
     out: { type: 'string', value: 'DIR', help: 'where the model goes', default: 'out' },
     ...backendOptions({ backend: 'wasm' }),
     profile: { type: 'boolean', help: 'with --local: where a step’s time goes, kernel by kernel' },
     'claim-evaluation': { type: 'boolean', help: 'have the held-out evaluation computed by the network, too, as a task of its own' },
-    yes: { type: 'boolean', help: 'pay without asking' },
     ...PASSWORD_OPTION,
     json: { type: 'boolean', help: 'every event as a JSON line on stdout' },
     quiet: { type: 'boolean', help: 'say nothing on stderr' },
@@ -172,18 +168,21 @@ async function onNetwork(call: Call, ready: Ready, backend: Backend, emit: Emit)
   const { job } = prepared
   const home = homeOf(call.text('home'))
   const network = readNetwork(call.text('network') ?? networkPath(home), call.text('rpc'))
-  const assurance = call.text('assurance') as Assurance
-  if (!(assurance in ASSURANCE)) throw new UsageError(`--assurance ${assurance}: levels are ${Object.keys(ASSURANCE).join(', ')}`)
-  const verifiers = call.number('verifiers', { min: 1, max: 16, whole: true })!
-  const budget = call.text('budget')
-  if (budget !== undefined && !/^\d+(\.\d{1,18})?$/.test(budget)) throw new UsageError(`--budget ${budget}: give an amount such as 5`)
+  const shape = shapeOf(call, assuranceOf(call))
+  const limits = limitsOf(call)
+  const patienceSeconds = secondsIn(call.text('patience')!)
+  if (patienceSeconds === undefined) throw new UsageError(`--patience ${call.text('patience')}: give a time such as 60s or 10m`)
+  const wanted = filtersOf(call)
+  const order = orderOf(call)
   const enough = call.number('offers', { min: 1, max: 1000, whole: true })!
   const wait = call.number('wait', { min: 0, max: 600 })!
   const { account }: { account: LocalAccount } = await unlock(call)
   const screen = screenFor(call)
   const started = performance.now()
-  // the submitter's node holds the task's contents until the task is over: a folder of its own for each run
-  const dir = mkdtempSync(join(tmpdir(), 'bitloom-submitter-'))
+  const terms = { ...shape, windows: windowsWithin(LOCAL_WINDOWS, limits.deadlineSeconds, cut.slices) }
+  const draft = makeSpec(job.graph, rootsOf(job.state), rootsOf(job.data), { ...cut, ...terms })
+  // the submitter's node holds the task's contents until the task is over: a folder of its own for each run, found again by the same command
+  const dir = runFolder(call.text('home'), draft)
   const logged: string[] = []
   const node = await startNode({
     network,
@@ -193,23 +192,33 @@ async function onNetwork(call: Call, ready: Ready, backend: Backend, emit: Emit)
     memoryBytes: 2 ** 32,
     log: (event, values) => void logged.push(`${event} ${JSON.stringify(values, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}`),
   })
-  const { bitloom } = node.services
+  const { bitloom, store } = node.services
+  const [former] = openRuns(store)
+  const spec = former?.spec ?? draft
+  const aborting = new AbortController()
+  const interrupt = (): void => aborting.abort()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupt)
   try {
-    const stateRoots = rootsOf(job.state)
-    const terms = { assurance, verifiers: assurance === 'none' ? 0 : verifiers, segments: 1, windows: LOCAL_WINDOWS }
-    const spec = makeSpec(job.graph, stateRoots, rootsOf(job.data), { ...cut, ...terms })
-    const offers = rankOffers(await gatherOffers(node.signedOffers, enough, wait), {
-      memoryBytes: costOf(job.graph).peakBytes,
-      assurance: spec.assurance,
-    })
-    if (offers.length === 0)
-      throw new RefusedError(
+    const choose = async (): Promise<Selection> => {
+      const memory = Math.max(wanted.minMemoryBytes ?? 0, costOf(job.graph).peakBytes)
+      return select(await listOffers(bitloom, node.signedOffers()), { ...wanted, minMemoryBytes: memory, assurance: spec.assurance }, order)
+    }
+    let listed: readonly Priced[] = []
+    if (former) screen.line(`${headline(ready)}\n${bold('going on')}  with the run begun before, in ${dir}`)
+    else {
+      await gatherOffers(node.signedOffers, enough, wait)
+      const chosen = mustHave(
+        await choose(),
         'No provider offers to train this.\nStart one with: bitloom node start --role solver, or wait for offers: bitloom offers',
       )
-    const quote = quoteFor(spec, job.graph, offers[0]!.offer, (await getRecord(bitloom, offers[0]!.offer.solver)).streak)
-    emit('quote', { spec, quote, offers: offers.map((o) => o.offer) })
-    await showQuote(screen.line, bitloom, ready, spec, quote, offers)
-    await mayPay(call, bitloom, account, quote.escrowWei)
+      listed = within(await priced(bitloom, spec, chosen), limits)
+      const quote = quoteOf(spec, ready, listed[0]!)
+      emit('quote', { spec, quote, seconds: listed[0]!.seconds, offers: listed.map((one) => one.offer) })
+      screen.line(headline(ready))
+      screen.line(quoteText(ready, spec, listed, quote, limits))
+      await mayPay(call, bitloom, account, quote.escrowWei)
+    }
+    const offers = listed.flatMap(({ signed }) => signed ?? [])
 
     const losses: number[] = []
     const steps = stepsOf(spec)
@@ -228,6 +237,13 @@ async function onNetwork(call: Call, ready: Ready, backend: Backend, emit: Emit)
         screen.line(
           `${bold('handed on')}  to ${short(p.solver)} from slice ${p.fromSlice + 1}, the last accepted checkpoint; ${money(p.escrowWei)} in escrow`,
         )
+      if (p.type === 'resumed')
+        screen.line(
+          `${bold('task')}       ${p.taskId}, ${progressText(p.accepted, spec)} accepted; ${money(p.committedWei)} spent or in escrow so far`,
+        )
+      if (p.type === 'waiting') screen.line(yellow(`waiting    ${p.reason} Looking for another until ${clock(p.untilSeconds)}`))
+      if (p.type === 'late')
+        screen.line(yellow(`late       the deadline is over: the solver that has the task may finish it, and nobody else is asked`))
       if (p.type === 'progress') {
         losses.push(p.loss)
         screen.status(progressLine(p.step, steps, losses, trainingStarted))
@@ -243,7 +259,18 @@ async function onNetwork(call: Call, ready: Ready, backend: Backend, emit: Emit)
         for (const line of story.tell(p.event)) screen.line(line)
       }
     }
-    const outcome = await runTask(node, { job, spec, offers, report, ...(budget === undefined ? {} : { budgetWei: parseEther(budget) }) })
+    const outcome = await runTask(node, {
+      job,
+      spec,
+      offers,
+      more: async () => (await choose()).kept.flatMap(({ signed }) => signed ?? []),
+      patienceSeconds,
+      resume: true,
+      signal: aborting.signal,
+      report,
+      ...(limits.budgetWei === undefined ? {} : { budgetWei: limits.budgetWei }),
+      ...(limits.deadlineSeconds === undefined ? {} : { deadlineAt: (await chainTime(bitloom)) + Math.ceil(limits.deadlineSeconds) }),
+    })
     screen.done()
     await finish(call, {
       ready,
@@ -251,25 +278,31 @@ async function onNetwork(call: Call, ready: Ready, backend: Backend, emit: Emit)
       spec,
       node,
       outcome,
-      offers,
       disputeMs: decidedAt!.reduce((n, t, i) => n + t - challengedAt![i]!, 0),
       wallMs: performance.now() - started,
       emit,
       line: screen.line,
     })
     if (call.flag('claim-evaluation')) {
-      const judging = await judgingOf(node, prepared, outcome.state as Data[], terms, offers)
+      const again = await choose()
+      const judges = (again.kept.length > 0 ? again.kept : listed).flatMap(({ signed }) => signed ?? [])
+      const judging = judges.length > 0 ? await judgingOf(node, prepared, outcome.state as Data[], terms, judges) : undefined
       if (!judging) throw new RefusedError('Nothing was held back, so there is nothing to evaluate.')
       screen.line(
         `\n${bold('evaluation')}  ${judging.job.steps} steps over the held-out examples, ${money(judging.escrowWei)} at the very most`,
       )
+      const spentWei = committedWei(outcome.events, outcome.taskId)
+      if (limits.budgetWei !== undefined && spentWei + judging.escrowWei > limits.budgetWei)
+        throw new RefusedError(
+          `The evaluation may cost ${money(judging.escrowWei)}, training has cost ${money(spentWei)}, and the budget is ${money(limits.budgetWei)}.\nThe model is in ${call.text('out')}; raise --budget to have it judged by the network, too.`,
+        )
       await mayPay(call, bitloom, account, judging.escrowWei)
       const tale = narrator(judging.spec, judging.job.graph)
       const told = (p: Progress): void => {
         emit(`evaluation-${p.type}`, p)
         if (p.type === 'chain') for (const line of tale.tell(p.event)) screen.line(line)
       }
-      const { metrics, path } = await claimJudging(node, judging, prepared, offers, told, call.text('out')!)
+      const { metrics, path } = await claimJudging(node, judging, prepared, judges, told, call.text('out')!)
       const shown = Object.entries(metrics).map(([name, x]) => `${name} ${x.toPrecision(4)}`)
       screen.line(`${green('✓')} claimed, checked and paid: ${shown.join(', ')}  ${dim(path)}`)
       emit('evaluation', { metrics, receipt: path })
@@ -279,85 +312,15 @@ async function onNetwork(call: Call, ready: Ready, backend: Backend, emit: Emit)
     for (const line of logged.slice(-5)) screen.line(dim(line))
     throw error
   } finally {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, interrupt)
+    const open = openRuns(store)
     await node.stop()
-    rmSync(dir, { recursive: true, force: true })
+    if (open.length === 0) clearRunFolder(dir)
+    else screen.line(dim(`Task ${open[0]!.taskId ?? '?'} is not over. Start the same command again, and it goes on from here (${dir}).`))
   }
 }
 
-async function showQuote(
-  line: (text: string) => void,
-  bitloom: Bitloom,
-  ready: Ready,
-  spec: Spec,
-  quote: ReturnType<typeof quoteFor>,
-  offers: readonly SignedOffer[],
-): Promise<void> {
-  line(headline(ready))
-  line(
-    dim(
-      `${quote.steps} steps (${ready.prepared.epochs.toFixed(1)} epochs) = ${spec.slices} slices × ${spec.checkpointsPerSlice} segments × ${spec.stepsPerCheckpoint} steps; graph ${short(spec.graphId)}, ${spec.exprs} exprs`,
-    ),
-  )
-  const records = await Promise.all(offers.map(({ offer }) => getRecord(bitloom, offer.solver)))
-  line(`\n${bold('offers')}, signed and checked`)
-  line(
-    table(
-      ['solver', '>per 10¹² ops', '>this task', '>speed', '>memory', '>slices accepted', '>convicted'],
-      offers.map(({ offer }, i) => [
-        `${short(offer.solver)}${i === 0 ? green('  ← taken first') : ''}`,
-        money(offer.weiPerTeraop),
-        money(termsFor(spec, offer).slicePriceWei * BigInt(spec.slices)),
-        big(offer.operationsPerSecond, 'op/s'),
-        big(offer.memoryBytes, 'B'),
-        String(records[i]!.accepted),
-        String(records[i]!.convictions),
-      ]),
-    ),
-  )
-  line(`\n${bold('quote')}`)
-  line(
-    table(
-      ['', ''],
-      [
-        [
-          'work',
-          `${quote.operations.toLocaleString('en')} scalar operations, exactly (${spec.operationsPerStep.toLocaleString('en')} a step)`,
-        ],
-        ['memory', `${big(quote.cost.peakBytes, 'B')} for a step; ${big(quote.cost.stateBytes, 'B')} of state a checkpoint`],
-        [
-          'price',
-          `${money(quote.terms.slicePriceWei)} a slice, ${money(quote.terms.auditFeeWei)} a checked segment: ${money(quote.expectedWei)} expected, ${money(quote.escrowWei)} at the very most`,
-        ],
-        [
-          'a cheat on one step',
-          `is caught with chance ${percent(quote.catchChanceOnProbation, 0)} while the solver is new, ${percent(quote.catchChance, 0)} a slice later; then it loses ${money(quote.bondWei)}`,
-        ],
-        ['a dispute', `ends after at most ${quote.cost.disputeRounds} exchanges within a step, with one scalar computed by the contract`],
-      ],
-    ),
-  )
-  line('')
-}
-
-/** Prices are shown before they are paid; paying needs a yes. */
-async function mayPay(call: Call, bitloom: Bitloom, account: LocalAccount, escrowWei: bigint): Promise<void> {
-  const budget = call.text('budget')
-  if (budget !== undefined && escrowWei > parseEther(budget))
-    throw new RefusedError(
-      `This may cost ${money(escrowWei)}; the budget is ${budget} BLT.\nRaise --budget, or train fewer slices with --slices.`,
-    )
-  const have = (await freeOf(bitloom, account.address)) + (await tokensOf(bitloom, account.address))
-  if (have < escrowWei)
-    throw new RefusedError(
-      `The escrow is ${money(escrowWei)}; ${account.address} has ${money(have)}.\nOn a development chain: bitloom wallet fund`,
-    )
-  if (call.flag('yes')) return
-  if (!process.stdin.isTTY) throw new RefusedError('Nothing was paid: add --yes to pay without being asked.')
-  const prompt = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = await prompt.question(`Put ${money(escrowWei)} in escrow? [y/N] `)
-  prompt.close()
-  if (!/^y(es)?$/i.test(answer.trim())) throw new RefusedError('Nothing was paid.')
-}
+const clock = (unixSeconds: number): string => new Date(1000 * unixSeconds).toTimeString().slice(0, 8)
 
 type Finish = {
   readonly ready: Ready
@@ -365,7 +328,6 @@ type Finish = {
   readonly spec: Spec
   readonly node: Awaited<ReturnType<typeof startNode>>
   readonly outcome: Awaited<ReturnType<typeof runTask>>
-  readonly offers: readonly SignedOffer[]
   readonly disputeMs: number
   readonly wallMs: number
   readonly emit: Emit
@@ -373,7 +335,7 @@ type Finish = {
 }
 
 async function finish(call: Call, f: Finish): Promise<void> {
-  const { ready, backend, spec, node, outcome, offers, emit, line } = f
+  const { ready, backend, spec, node, outcome, emit, line } = f
   const { job } = ready.prepared
   const { bitloom, me, meter } = node.services
   const out = call.text('out')!
@@ -390,13 +352,16 @@ async function finish(call: Call, f: Finish): Promise<void> {
   })
   const receiptPath = join(out, 'receipt.json')
   writeFileAtomic(receiptPath, `${JSON.stringify(receipt, null, 1)}\n`)
+  /** What each solver of this task had at stake, by the terms it was asked under. */
+  const bonds = new Map(
+    outcome.events
+      .filter((e) => e.name === 'Offered')
+      .map((e) => [String(e.args.solver).toLowerCase(), (e.args.terms as Terms).bondWei] as const),
+  )
   const solverOf = new Map(
     outcome.events.filter((e) => e.name === 'Claimed').map((e) => [String(e.args.claimId), String(e.args.solver).toLowerCase()]),
   )
-  const bondOf = (claimId: string): bigint => {
-    const offer = offers.find((o) => o.offer.solver.toLowerCase() === solverOf.get(claimId))
-    return offer ? termsFor(spec, offer.offer).bondWei : 0n
-  }
+  const bondOf = (claimId: string): bigint => bonds.get(solverOf.get(claimId) ?? '') ?? 0n
   const [figures, ledger] = await Promise.all([figuresOf(bitloom, outcome.events, bondOf), readLedger(bitloom)])
   const paths = [...artefacts.paths, receiptPath]
   line(`${green('✓')} ${describe(judged)}; paid ${money(figures.solversWei + figures.verifiersWei)}; ${seconds(f.wallMs)}`)
@@ -414,6 +379,6 @@ async function finish(call: Call, f: Finish): Promise<void> {
     solvers: outcome.solvers,
     readings: meter.readings(),
     files: paths,
-    escrowWei: escrowFor(spec, termsFor(spec, offers[0]!.offer)),
+    escrowWei: outcome.events.find((e) => e.name === 'Offered')!.args.escrowWei as bigint,
   })
 }
