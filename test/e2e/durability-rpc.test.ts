@@ -289,3 +289,35 @@ test('a refusal stays a refusal, an internal error is none, and an empty purse i
   await assert.rejects(deposit(await through(poor, [a.url, b.url]), BLT), NoGasError)
   assert.deepEqual(await paidBy(poor.address), [])
 })
+
+test('a transaction that is in a block and was refused there is a refusal by name, also where that block’s state is forgotten', async (t) => {
+  const [owner, one, two] = await Promise.all([person(), person(), person()])
+  const [a] = proxies as [RpcProxy]
+  t.after(async () => {
+    well()
+    await rpc(chain.rpcUrl, 'evm_setAutomine', [true])
+    await rpc(chain.rpcUrl, 'evm_setIntervalMining', [1])
+  })
+  const giver = await connect(network, owner)
+  for (const { address } of [one, two]) await giver.send('TestToken', 'approve', [address, 1000n * BLT])
+  const takers = await Promise.all([one, two].map((who) => through(who, [a.url])))
+  await rpc(chain.rpcUrl, 'evm_setAutomine', [false])
+  await rpc(chain.rpcUrl, 'evm_setIntervalMining', [0])
+  // both are well when they are estimated, and only one of them when they are in a block
+  a.be('deaf', { methods: ['eth_sendRawTransaction'] })
+  const before = a.asked.get('eth_sendRawTransaction') ?? 0
+  const taken = takers.map((bitloom) => bitloom.send('TestToken', 'transferFrom', [owner.address, bitloom.account!.address, 800n * BLT]))
+  const settled = Promise.allSettled(taken)
+  await until('both signed', () => (a.asked.get('eth_sendRawTransaction') ?? 0) >= before + 2)
+  a.be('well')
+  await until('both sent', async () => {
+    const { pending } = await rpc<{ pending: string }>(chain.rpcUrl, 'txpool_status')
+    return Number(pending) === 2
+  })
+  await rpc(chain.rpcUrl, 'anvil_mine', ['0x40'])
+  const ends = await settled
+  const refused = ends.filter((end) => end.status === 'rejected')
+  assert.equal(refused.length, 1)
+  const [{ reason }] = refused as [{ reason: unknown }]
+  assert.ok(reason instanceof RevertError && reason.errorName !== 'unknown', String(reason))
+})

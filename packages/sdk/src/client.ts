@@ -132,7 +132,17 @@ export async function connect(network: Network, account?: LocalAccount, options:
       })
       endpoints.reached(receipt.blockNumber)
       if (receipt.status === 'success') return receipt
-      await publicClient.simulateContract({ ...call, account, blockNumber: receipt.blockNumber } as never)
+      // in a block, and refused there: somebody else was quicker. Why, is asked of that block's state, or of the newest where the chain has forgotten that one
+      for (const blockNumber of [receipt.blockNumber, undefined]) {
+        const simulated = publicClient.simulateContract({
+          ...call,
+          account,
+          ...(blockNumber === undefined ? {} : { blockNumber }),
+        } as never)
+        await explained(functionName, () => simulated).catch((error) => {
+          if (error instanceof RevertError || (error instanceof RpcDownError && blockNumber === undefined)) throw error
+        })
+      }
       throw new RevertError(functionName, 'unknown', [])
     })
   }
