@@ -5,12 +5,18 @@ import type { AddressInfo } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PortTakenError } from '../chain.ts'
+import { addressGroup, reachOf } from './addresses.ts'
 import { type BlobStore, MAX_BLOB_BYTES, type Root } from './blobs.ts'
 
 /** Answers under way at once, in all and to one remote address; more are told to come back (503). */
 export const MAX_ANSWERS = 64
 export const MAX_ANSWERS_PER_REMOTE = 32
 const MAX_SOCKETS = 256
+/** Sockets of one remote address; of this computer's own more, since a whole network may live on it. */
+export const MAX_SOCKETS_PER_REMOTE = 32
+const MAX_SOCKETS_PER_LOCAL_REMOTE = 192
+/** How often sockets that are too slow with their question are looked for; every half minute by default, which lets them pile up. */
+const CHECK_SOCKETS_EVERY_MS = 1_000
 const MAX_URL_LENGTH = 256
 /** A reader that takes nothing for this long is cut off, and so is one that is slower than the least speed over a whole answer. */
 const READER_IDLE_MS = 20_000
@@ -42,9 +48,15 @@ export async function serveBlobs(options: ServeOptions): Promise<BlobServer> {
   const perRemote = new Map<string, number>()
   let answers = 0
   const server = createServer(
-    { headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 15_000, maxHeaderSize: 8192 },
+    {
+      headersTimeout: 5_000,
+      requestTimeout: 10_000,
+      keepAliveTimeout: 15_000,
+      maxHeaderSize: 8192,
+      connectionsCheckingInterval: CHECK_SOCKETS_EVERY_MS,
+    },
     (request, response) => {
-      const remote = request.socket.remoteAddress ?? ''
+      const remote = addressGroup(request.socket.remoteAddress ?? '')
       const here = perRemote.get(remote) ?? 0
       if (answers >= maxAnswers || here >= maxAnswersPerRemote) {
         end(response, 503, 'busy; try again shortly', { 'retry-after': '1' })
@@ -67,6 +79,21 @@ export async function serveBlobs(options: ServeOptions): Promise<BlobServer> {
     },
   )
   server.maxConnections = MAX_SOCKETS
+  const sockets = new Map<string, number>()
+  server.on('connection', (socket) => {
+    const remote = addressGroup(socket.remoteAddress ?? '')
+    const here = (sockets.get(remote) ?? 0) + 1
+    if (here > (reachOf(remote) === 'loopback' ? MAX_SOCKETS_PER_LOCAL_REMOTE : MAX_SOCKETS_PER_REMOTE)) {
+      socket.destroy()
+      return
+    }
+    sockets.set(remote, here)
+    socket.once('close', () => {
+      const left = (sockets.get(remote) ?? 1) - 1
+      if (left > 0) sockets.set(remote, left)
+      else sockets.delete(remote)
+    })
+  })
   server.setTimeout(READER_IDLE_MS, (socket) => socket.destroy())
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) =>

@@ -34,7 +34,7 @@ export async function sendFrame(stream: ByteStream, value: unknown, signal: Abor
   if (!stream.send(encodeFrame(value))) await stream.onDrain({ signal })
 }
 
-/** Bytes that messages on their way in may hold together. */
+/** Bytes that messages on their way in may hold together; what is given back is all that was taken. */
 export interface Budget {
   /** False: there is no room for so many more. */
   take(bytes: number): boolean

@@ -39,12 +39,14 @@ export const QUESTION_BURST = 200
 /** Bytes of questions a second of one peer, and how many may come at once. */
 export const BYTES_PER_SECOND = 4 << 20
 export const BYTES_BURST = 16 << 20
-/** Questions being answered at once, for all peers and for one, and streams of one connection. */
+/** Questions being answered at once, for all peers, for one, and for those of one address; and streams of one connection. */
 export const MAX_ANSWERING = 128
 export const MAX_ANSWERING_PER_PEER = 32
+export const MAX_ANSWERING_PER_ADDRESS = 64
 export const MAX_STREAMS_PER_CONNECTION = 32
-/** Bytes of questions that are on their way in, of all peers together. */
+/** Bytes of large questions that are on their way in, of all peers together and of one. */
 export const MAX_INCOMING_BYTES = 32 << 20
+export const MAX_INCOMING_BYTES_PER_PEER = 8 << 20
 
 // Gossip
 /** Largest gossip frame: several offers. */

@@ -2,14 +2,17 @@
 
 import type { Connection, Libp2p, Stream } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
+import { addressGroup, reachOf, readAddress } from './addresses.ts'
 import { type Budget, encodeFrame, NO_ROOM, openBudget, readFrame, sendFrame, type Verdict } from './frames.ts'
 import { createLimiter, createTurns, type Limiter } from './limiter.ts'
 import {
   BYTES_BURST,
   BYTES_PER_SECOND,
   MAX_ANSWERING,
+  MAX_ANSWERING_PER_ADDRESS,
   MAX_ANSWERING_PER_PEER,
   MAX_INCOMING_BYTES,
+  MAX_INCOMING_BYTES_PER_PEER,
   MAX_STREAMS_PER_CONNECTION,
   QUESTION_BURST,
   QUESTIONS_PER_SECOND,
@@ -81,7 +84,7 @@ export async function startMessages(
     onError,
     blame,
     onUse,
-    incoming: openBudget(MAX_INCOMING_BYTES),
+    incomingFrom: shareBudget(),
     answeringTo: new Map(),
     questions: createLimiter({
       perSecond: limits.questionsPerSecond ?? QUESTIONS_PER_SECOND,
@@ -127,8 +130,9 @@ interface AnswerState {
   readonly onError: (error: unknown) => void
   readonly blame: (peer: string, fault: Fault) => void
   readonly onUse: (peer: string) => void
-  readonly incoming: Budget
-  /** Answers under way to each peer. */
+  /** What a peer's unfinished questions may hold, out of what all may. */
+  readonly incomingFrom: (peer: string) => Budget
+  /** Answers under way to each peer and address. */
   readonly answeringTo: Map<string, number>
   readonly questions: Limiter
   readonly bytes: Limiter
@@ -138,28 +142,38 @@ interface AnswerState {
 
 async function answerStream(state: AnswerState, stream: Stream, connection: Connection): Promise<void> {
   const from = connection.remotePeer.toString()
-  const timer = setTimeout(() => stream.abort(new Error('time-out')), READ_TIMEOUT_MS + HANDLER_TIMEOUT_MS)
+  const busy = async (): Promise<void> => {
+    if (state.refusals.take(from)) return finish(stream, { ok: false, code: 'busy', reason: 'too many questions; ask again shortly' })
+    connection.abort(new Error('flood'))
+    state.blame(from, 'flood')
+  }
+  let timer = setTimeout(() => stream.abort(new Error('no question in time')), READ_TIMEOUT_MS)
   try {
-    const here = state.answeringTo.get(from) ?? 0
-    const crowded = state.answering >= MAX_ANSWERING || here >= MAX_ANSWERING_PER_PEER
-    if (crowded || !state.questions.take(from) || !state.bytes.take(from, 0)) {
-      if (!state.refusals.take(from)) {
-        connection.abort(new Error('flood'))
-        state.blame(from, 'flood')
-        return
-      }
-      await finish(stream, { ok: false, code: 'busy', reason: 'too many questions; ask again shortly' })
-      return
-    }
+    if (!state.questions.take(from) || !state.bytes.take(from, 0)) return await busy()
+    // Reading is no answering: whoever never ends a question holds its own streams and a little memory, and nobody's turn.
+    const budget = state.incomingFrom(from)
+    const question = await readFrame(stream, { budget })
+    state.bytes.charge(from, question.bytes)
+    if (!question.ok && question.reason === NO_ROOM) return await busy()
+    // a line that breaks before the first byte is nobody's fault
+    if (!question.ok && question.bytes > 0) state.blame(from, 'malformed')
+    if (!question.ok) return await finish(stream, { ok: false, code: 'malformed', reason: question.reason })
+    const places = [from, hostOf(connection)].filter((place) => place !== undefined)
+    if (state.answering >= MAX_ANSWERING || places.some((place, i) => (state.answeringTo.get(place) ?? 0) >= ANSWERING_MOST[i]!))
+      return await busy()
     state.answering++
-    state.answeringTo.set(from, here + 1)
+    for (const place of places) state.answeringTo.set(place, (state.answeringTo.get(place) ?? 0) + 1)
+    clearTimeout(timer)
+    timer = setTimeout(() => stream.abort(new Error('time-out')), HANDLER_TIMEOUT_MS + READ_TIMEOUT_MS)
     try {
-      await finish(stream, await answer(state, stream, from))
+      await finish(stream, await answer(state, question.value, from))
     } finally {
       state.answering--
-      const left = (state.answeringTo.get(from) ?? 1) - 1
-      if (left > 0) state.answeringTo.set(from, left)
-      else state.answeringTo.delete(from)
+      for (const place of places) {
+        const left = (state.answeringTo.get(place) ?? 1) - 1
+        if (left > 0) state.answeringTo.set(place, left)
+        else state.answeringTo.delete(place)
+      }
     }
   } catch (error) {
     // The peer left or stalled; a fault of ours was reported where it happened.
@@ -169,17 +183,47 @@ async function answerStream(state: AnswerState, stream: Stream, connection: Conn
   }
 }
 
-async function answer(state: AnswerState, stream: Stream, from: string): Promise<Reply> {
-  const timer = setTimeout(() => stream.abort(new Error('no question in time')), READ_TIMEOUT_MS)
-  const question = await readFrame(stream, { budget: state.incoming }).finally(() => clearTimeout(timer))
-  state.bytes.charge(from, question.bytes)
-  if (!question.ok) {
-    if (question.reason === NO_ROOM) return { ok: false, code: 'busy', reason: question.reason }
-    // a line that breaks before the first byte is nobody's fault
-    if (question.bytes > 0) state.blame(from, 'malformed')
-    return { ok: false, code: 'malformed', reason: question.reason }
+/** A budget for all, and a share of it for each. The beginning of a question is free: small ones get in whatever large ones are on their way. */
+function shareBudget(): (peer: string) => Budget {
+  const all = openBudget(MAX_INCOMING_BYTES)
+  const held = new Map<string, number>()
+  return (peer) => {
+    let begun = false
+    let own = 0
+    return {
+      take(bytes) {
+        if (!begun) {
+          begun = true
+          return true
+        }
+        const now = held.get(peer) ?? 0
+        if (now + bytes > MAX_INCOMING_BYTES_PER_PEER || !all.take(bytes)) return false
+        held.set(peer, now + bytes)
+        own += bytes
+        return true
+      },
+      give() {
+        all.give(own)
+        const left = (held.get(peer) ?? 0) - own
+        if (left > 0) held.set(peer, left)
+        else held.delete(peer)
+        own = 0
+      },
+    }
   }
-  const { name, body } = (question.value ?? {}) as { name?: unknown; body?: unknown }
+}
+
+/** Answers at once for a peer, and for an address with all its peers. */
+const ANSWERING_MOST = [MAX_ANSWERING_PER_PEER, MAX_ANSWERING_PER_ADDRESS]
+
+/** The address that a connection comes from; none for one on this computer, which all its programs share. */
+function hostOf(connection: Connection): string | undefined {
+  const host = readAddress(connection.remoteAddr.toString())?.host
+  return host === undefined || reachOf(host) === 'loopback' ? undefined : addressGroup(host)
+}
+
+async function answer(state: AnswerState, question: unknown, from: string): Promise<Reply> {
+  const { name, body } = (question ?? {}) as { name?: unknown; body?: unknown }
   const entry = isName(name) ? state.handlers.get(name) : undefined
   if (name !== ADDRESSES_QUESTION) state.onUse(from)
   if (entry === undefined) return { ok: false, code: 'unknown', reason: isName(name) ? `no handler for ${name}` : 'no name' }
