@@ -318,6 +318,6 @@ test('a transaction that is in a block and was refused there is a refusal by nam
   const ends = await settled
   const refused = ends.filter((end) => end.status === 'rejected')
   assert.equal(refused.length, 1)
-  const [{ reason }] = refused as [{ reason: unknown }]
+  const { reason } = refused[0] as PromiseRejectedResult
   assert.ok(reason instanceof RevertError && reason.errorName !== 'unknown', String(reason))
 })
