@@ -61,6 +61,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosRun> {
     if (line.event === 'cheating') lies.push({ node: part.name, taskId: BigInt(String(line.taskId)), segment: Number(line.segment) })
   }
   const logFile = options.logFile ?? join(dir, 'nodes.log')
+  const born = performance.now()
   const fleet = await startFleet({ dir, parts: plan.nodes, net, logFile, onLine })
   const closers: (() => Promise<unknown>)[] = []
   try {
@@ -77,8 +78,11 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosRun> {
     await faults.end()
     say(`${at(started)} tasks are over; what is left over comes right`)
     await untilQuiet(watch.affected, fleet, plan)
+    const cpuSeconds = fleet.hosts.reduce((sum, host) => sum + host.cpuSeconds(), 0)
+    const upSeconds = (performance.now() - born) / 1000
     const statuses = await Promise.all(fleet.hosts.map(async (host) => ({ name: host.part.name, status: await host.end() })))
     await watch.stop()
+    say(`${at(started)} nodes have stopped; their money and their models are looked at`)
     const { events } = await readEvents(fleet.watcher, BigInt(fleet.watcher.network.fromBlock))
     const evidence: Evidence = {
       fleet,
@@ -94,8 +98,10 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosRun> {
       statuses,
       submitters: submitters.map((s) => s.services.me),
       seconds,
+      load: { cpuSeconds, upSeconds },
     }
     const report = await reportOf(options, evidence, await examine(evidence))
+    say(`${at(started)} looked at; the rest stops`)
     for (const close of closers.splice(0).reverse()) await close()
     const wire = await net?.stop()
     return { ...report, ...(wire ? { wire } : {}) }

@@ -2,10 +2,10 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs'
-import { createServer, connect as dial, type Socket } from 'node:net'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { CHAIN_ID } from '@bitloom/node/chain'
 import { createKey, PASSWORD_VARIABLE } from '@bitloom/node/keystore'
 import { type SupervisedChain, superviseChain } from '@bitloom/node/supervise'
@@ -29,6 +29,8 @@ export type Host = {
   readonly kill: () => Promise<void>
   /** Asks it to stop; its exit status. */
   readonly end: () => Promise<number | null>
+  /** CPU time of all its lives so far, seconds; of one that fell by itself, up to the last look. */
+  readonly cpuSeconds: () => number
 }
 
 export type Fleet = {
@@ -44,7 +46,6 @@ export type Fleet = {
   /** A funded key for somebody beside the nodes; its password is `password`. */
   readonly fund: (home: string) => Promise<Address>
   readonly password: string
-  readonly requests: () => number
   /** Nodes that ended although nobody ended them. */
   readonly casualties: readonly string[]
   readonly stop: () => Promise<void>
@@ -82,7 +83,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     const direct = await deploy(chain.rpcUrl, CHAIN_ID, deployer)
     const watcher = await connect(direct, deployer)
     const door = net ? await openDoor(chain.port) : undefined
-    if (door) closers.push(door.close)
+    if (door) closers.push(async () => void (await door.close()))
     const bootstrap: string[] = []
     const network = (): Network => ({ ...direct, rpcUrl: door?.url ?? chain.rpcUrl, bootstrap })
     const networkFile = join(dir, 'network.json')
@@ -151,7 +152,6 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       nameOf: (address) => names.get(String(address).toLowerCase()) ?? String(address),
       fund,
       password,
-      requests: () => door?.connections() ?? 0,
       casualties,
       stop,
     }
@@ -177,6 +177,8 @@ type Hearing = {
 
 function openHost(part: NodePart, address: Address, words: readonly string[], password: string, hearing: Hearing): Host {
   let running: { child: ChildProcess; exited: Promise<number | null>; expected: boolean } | undefined
+  /** CPU time of its former lives. */
+  let spent = 0
   const [program, ...rest] = words
   const start = (): Promise<void> => {
     const child = spawn(program!, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, [PASSWORD_VARIABLE]: password } })
@@ -208,6 +210,7 @@ function openHost(part: NodePart, address: Address, words: readonly string[], pa
   const finish = async (signal: 'SIGKILL' | 'SIGTERM'): Promise<number | null> => {
     if (!running) return 0
     const { child, exited } = running
+    spent += cpuOf(child.pid)
     running.expected = true
     child.kill('SIGCONT')
     child.kill(signal)
@@ -221,7 +224,20 @@ function openHost(part: NodePart, address: Address, words: readonly string[], pa
     start,
     kill: async () => void (await finish('SIGKILL')),
     end: () => finish('SIGTERM'),
+    cpuSeconds: () => spent + (running ? cpuOf(running.child.pid) : 0),
   }
+}
+
+/** Ticks of the kernel's clock in a second, as `/proc` counts CPU time. */
+const TICKS = 100
+
+/** CPU time that a process has used, seconds; 0 where there is no /proc. */
+function cpuOf(pid: number | undefined): number {
+  const path = `/proc/${pid}/stat`
+  if (!existsSync(path)) return 0
+  // after the name in parentheses, fields 14 and 15 of proc(5): user and system time
+  const fields = readFileSync(path, 'utf8').split(') ').at(-1)!.split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / TICKS
 }
 
 function readLine(text: string): Line {
@@ -233,34 +249,18 @@ function readLine(text: string): Line {
   }
 }
 
-/** The chain listens on loopback only: this is its door for the hosts. */
-async function openDoor(port: number): Promise<{ url: string; connections: () => number; close: () => Promise<void> }> {
-  const open = new Set<Socket>()
-  let connections = 0
-  const server = createServer((caller) => {
-    connections++
-    const chain = dial(port, '127.0.0.1')
-    for (const [from, to] of [
-      [caller, chain],
-      [chain, caller],
-    ] as const) {
-      open.add(from)
-      from.setNoDelay(true)
-      from.on('error', () => to.destroy()) // a caller that was killed, or a chain that is gone: the other end hears of it
-      from.once('close', () => open.delete(from))
-      from.pipe(to)
-    }
+/** A door to the chain for the hosts (door.ts). */
+async function openDoor(port: number): Promise<{ url: string; close: () => Promise<number> }> {
+  const child = spawn(process.execPath, [fileURLToPath(new URL('door.ts', import.meta.url)), String(port), HUB], {
+    stdio: ['pipe', 'pipe', 'inherit'],
   })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(0, HUB, resolve)
-  })
+  const said = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
+  const line = async (): Promise<number> => Number((await said.next()).value)
   return {
-    url: `http://${HUB}:${(server.address() as { port: number }).port}`,
-    connections: () => connections,
+    url: `http://${HUB}:${await line()}`,
     close: async () => {
-      for (const socket of open) socket.destroy()
-      await new Promise((resolve) => server.close(resolve))
+      child.stdin!.end()
+      return line()
     },
   }
 }

@@ -52,6 +52,8 @@ export type Shape = {
   readonly everyMs: number
   /** Longest fault: well below every window, so that whoever is honest can still keep its word. */
   readonly longestMs: number
+  /** 1 on a computer that has little else to do. */
+  readonly patience: number
   /** Faults that need a network of our own are left out where there is none. */
   readonly wired: boolean
 }
@@ -70,17 +72,17 @@ const SPECIALISED = 8
 /** Faults are drawn for so long a run; it ends when its tasks do. */
 const HORIZON_MS = 60 * 60_000
 
-/** Long against the faults, short enough to wait for those who died. */
-const windowsFor = (longestMs: number): Windows => {
-  const fault = Math.ceil(longestMs / 1000)
+/** Long against the faults, short enough to wait for those who died; `patience` stretches what a slow computer needs more of. */
+const windowsFor = (longestMs: number, patience: number): Windows => {
+  const seconds = (own: number, faults: number): number => Math.ceil(own * patience + (faults * longestMs) / 1000)
   return {
-    confirmSeconds: 10 + 2 * fault,
-    sliceSeconds: 30 + 4 * fault,
-    sealSeconds: 60 + 4 * fault,
-    discloseSeconds: 40 + 4 * fault,
-    revealSeconds: 40 + 4 * fault,
+    confirmSeconds: seconds(20, 2),
+    sliceSeconds: seconds(30, 4),
+    sealSeconds: seconds(60, 4),
+    discloseSeconds: seconds(40, 4),
+    revealSeconds: seconds(40, 4),
     challengeSeconds: 1,
-    clockSeconds: 240 + 4 * fault,
+    clockSeconds: seconds(240, 8),
   }
 }
 
@@ -95,7 +97,7 @@ export function drawPlan(dice: Dice, shape: Shape): ChaosPlan {
     nodes,
     tasks: drawTasks(dice.named('tasks'), shape, nodes),
     faults: drawFaults(dice.named('faults'), shape, nodes),
-    windows: windowsFor(shape.longestMs),
+    windows: windowsFor(shape.longestMs, shape.patience),
   }
 }
 

@@ -7,6 +7,9 @@ import { type Check, type Evidence, readGas } from './verdict.ts'
 /** Events by which a task gets on; being offered, halted or fined is not getting on. */
 const STEPS = new Set(['Confirmed', 'Claimed', 'Drawn', 'Sealed', 'Disclosed', 'Revealed', 'Settled', 'Challenged', 'Moved'])
 
+const mapped = <K extends string>(o: Readonly<Record<K, number>>, f: (x: number) => number): Record<K, number> =>
+  Object.fromEntries(Object.entries<number>(o).map(([k, x]) => [k, f(x)])) as Record<K, number>
+
 type Recovery = { readonly faults: number; readonly lastedSeconds: Spread; readonly recoveredSeconds: Spread; readonly tasks: number }
 type Spread = { readonly median: number; readonly p95: number; readonly most: number }
 
@@ -83,6 +86,7 @@ export async function reportOf(options: ChaosOptions, evidence: Evidence, checks
       handedOn: count('Offered') - count('Submitted'),
       troubles: evidence.fleet.chainTroubles,
     },
+    load: { ...mapped(evidence.load, round), nodeCpuShare: round((100 * evidence.load.cpuSeconds) / evidence.load.upSeconds) / 100 },
     faults: { survived: evidence.faults.length + evidence.crashes.length, skipped: evidence.skipped, kinds: recoveries(evidence) },
     nodesSaid: Object.fromEntries([...evidence.lines].sort(([a], [b]) => (a < b ? -1 : 1))),
     checks: checks.map(({ what, ok, detail, wrong }) => ({ what, ok, detail, ...(wrong.length > 0 ? { wrong } : {}) })),

@@ -24,6 +24,7 @@ const { values } = parseArgs({
     submitters: { type: 'string', default: '3' },
     every: { type: 'string', default: '6' },
     longest: { type: 'string', default: '15' },
+    patience: { type: 'string', default: '1' },
     log: { type: 'string' },
     plan: { type: 'boolean', default: false },
     loopback: { type: 'boolean', default: false },
@@ -34,12 +35,13 @@ const HELP = `npm run chaos -- [--seed N] [--json FILE]
   --nodes N, --tasks N, --lanes N   20 nodes, 50 tasks, 8 at a time
   --every SECONDS, --longest SECONDS   mean time between two faults (6); the longest one (15)
   --submitters N                    3
+  --patience N                      longer windows for a slow or busy computer: 1 to 10
   --log FILE                        what the nodes said
   --loopback                        without namespaces: no faults of the network
   --plan                            print the plan and end
 `
 const say = (text: string): void => void process.stderr.write(`${text}\n`)
-const number = (name: 'nodes' | 'tasks' | 'lanes' | 'submitters' | 'every' | 'longest', least: number): number => {
+const number = (name: 'nodes' | 'tasks' | 'lanes' | 'submitters' | 'every' | 'longest' | 'patience', least: number): number => {
   const value = Number(values[name])
   if (!(value >= least && value <= 1000)) throw new Error(`--${name} ${values[name]}: give a number from ${least} to 1000`)
   return value
@@ -72,6 +74,7 @@ async function inside(dir: string, wired: boolean): Promise<number> {
     submitters: number('submitters', 1),
     everyMs: 1000 * number('every', 0.5),
     longestMs: 1000 * number('longest', 1),
+    patience: number('patience', 1),
     wired,
   }
   const seed = values.seed

@@ -39,6 +39,8 @@ export type Evidence = {
   readonly statuses: readonly { readonly name: string; readonly status: number | null }[]
   readonly submitters: readonly string[]
   readonly seconds: number
+  /** Of all nodes together, from the start of the first to the last word. */
+  readonly load: { readonly cpuSeconds: number; readonly upSeconds: number }
 }
 
 /** One thing that had to hold. `wrong`: where it does not. */

@@ -4,6 +4,7 @@
 import { read, writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { openDice } from './dice.ts'
+import { first } from './first.ts'
 
 /** What a host's own end of the wire does, in both directions. */
 export type Link = {
@@ -106,4 +107,7 @@ function carry(seed: string): void {
   orders.on('close', () => process.stdout.write(`${JSON.stringify(counts)}\n`, () => process.exit(0)))
 }
 
-if (import.meta.main) carry(process.argv[2] ?? '')
+if (import.meta.main) {
+  first()
+  carry(process.argv[2] ?? '')
+}
