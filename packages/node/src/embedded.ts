@@ -53,6 +53,8 @@ export type EmbeddedOptions = {
   readonly keep?: boolean
   /** Starts the chain again where it dies or stalls, from its last saved state. */
   readonly supervised?: boolean
+  /** How long a node may take to be ready, ms; a minute by default. */
+  readonly readyTimeoutMs?: number
   readonly onLine?: (line: NodeLine) => void
 }
 
@@ -66,7 +68,7 @@ const STOP_TIMEOUT_MS = 10_000
 
 /** Starts everything and resolves when every node is ready. */
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
-  const { dir, command, keep = false, onLine = () => undefined } = options
+  const { dir, command, keep = false, onLine = () => undefined, readyTimeoutMs = READY_TIMEOUT_MS } = options
   mkdirSync(dir, { recursive: true })
   const chainOptions = { dir: join(dir, 'chain'), ...(options.port === undefined ? {} : { port: options.port }) }
   const chain = await (options.supervised ? watchedChain(chainOptions, onLine) : startChain(chainOptions))
@@ -114,7 +116,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
     children.push({ child, exited })
     const ready = new Promise<string>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new EmbeddedError(`${name} is not ready after ${READY_TIMEOUT_MS / 1000} s`)), READY_TIMEOUT_MS)
+      const timer = setTimeout(() => reject(new EmbeddedError(`${name} is not ready after ${readyTimeoutMs / 1000} s`)), readyTimeoutMs)
       child.once('error', reject)
       child.once('exit', (code) => reject(new EmbeddedError(`${name} ended with status ${code} before it was ready`)))
       createInterface({ input: child.stdout! }).on('line', (text) => {
