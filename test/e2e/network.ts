@@ -191,7 +191,13 @@ export async function startHouse(nodes: readonly NodePlan[]): Promise<House> {
   const ended = new Set<RunningNode>()
   const frozen = new Set<string>()
   const closers: (() => Promise<void>)[] = []
-  const embedded = await startEmbedded({ dir, command: [process.execPath, MAIN], nodes, onLine: (line) => void lines.push(line), readyTimeoutMs: PATIENCE_MS })
+  const embedded = await startEmbedded({
+    dir,
+    command: [process.execPath, MAIN],
+    nodes,
+    onLine: (line) => void lines.push(line),
+    readyTimeoutMs: PATIENCE_MS,
+  })
   const bitloom = await connect(embedded.network, embedded.deployer)
 
   let cursor = BigInt(embedded.network.fromBlock)
