@@ -202,18 +202,18 @@ if (import.meta.main) {
     if (!Number.isSafeInteger(count) || count < 1 || count > 2 ** 30)
       throw new TwinError(`BITLOOM_TWINS is ${count}: it is a number of inputs from 1 to 2^30`)
     const rows: TwinRow[] = []
+    const sum = () => ({ total: rows.reduce((n, r) => n + r.inputs, 0), equal: rows.every((r) => r.equal) })
     await fuzz(count, values.only?.split(','), (r, difference) => {
       rows.push(r)
       console.log(`${r.op.padEnd(18)} ${`${r.inputs}`.padStart(10)} inputs  ${`${r.seconds}`.padStart(7)} s  ${difference ?? 'equal'}`)
-    })
-    const total = rows.reduce((n, r) => n + r.inputs, 0)
-    const equal = rows.every((r) => r.equal)
-    console.log(`${rows.length} ops, ${total} inputs: ${equal ? 'equal everywhere' : 'DIFFERENT'}`)
-    if (values.json) {
-      const report = { cpu: cpus()[0]?.model, node: process.version, random: count, total, equal, rows }
+      if (!values.json) return
+      // After every op: whoever stops a run of an hour keeps what it found.
+      const report = { cpu: cpus()[0]?.model, node: process.version, random: count, ...sum(), rows }
       writeFileSync(`${values.json}.part`, `${JSON.stringify(report, null, 1)}\n`)
       renameSync(`${values.json}.part`, values.json)
-    }
+    })
+    const { total, equal } = sum()
+    console.log(`${rows.length} ops, ${total} inputs: ${equal ? 'equal everywhere' : 'DIFFERENT'}`)
     process.exitCode = equal ? 0 : 1
   }
 }

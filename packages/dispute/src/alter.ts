@@ -20,6 +20,7 @@ import type { Evaluate, Trace } from './trace.ts'
  * One lie, told at one step of a segment.
  * - expr: one element of an expr's tensor is `word`; everything computed from it follows, so the run is consistent but for this. Of a fold, the
  *   accumulators are honest up to and including term `term` (default: all but the last).
+ * - tensor: an expr's whole tensor is another: another slot's, other rows, another seed's. Everything computed from it follows.
  * - slot: a state slot is handed on with `word` in one element, though the trace says otherwise.
  * - probe: the probe chain is hashed on from another tensor than the trace has.
  * - padding: a leaf beyond the last one of the trace's, the post state's or an expr's tree is not the padding.
@@ -34,6 +35,7 @@ export type Lie =
       readonly word: number
       readonly term?: number
     }
+  | { readonly kind: 'tensor'; readonly step: number; readonly expr: number; readonly data: Data }
   | { readonly kind: 'slot'; readonly step: number; readonly slot: number; readonly element: number; readonly word: number }
   | { readonly kind: 'probe'; readonly step: number }
   | { readonly kind: 'padding'; readonly step: number; readonly tree: 'trace' | 'state' | { readonly expr: number } }
@@ -49,23 +51,19 @@ export function withWord(data: Data, element: number, word: number): Data {
   return fromBytes(data instanceof Float32Array ? 'f32' : data instanceof Int32Array ? 'i32' : 'u8', bytes)
 }
 
-/** Runs every step by `evaluate` but the lie's own, which is run expr by expr and altered: what a cheating solver trains with. */
-export function alter(graph: Graph, evaluate: Evaluate, lie: Lie): Stepper {
+/**
+ * Runs every step by `evaluate`, the lie's own with what follows from the lie in place of it: what a cheating solver trains with.
+ * @param keep holds that step's tensors for the next call: for a dispute, which asks again and again, always from the same slots
+ */
+export function alter(graph: Graph, evaluate: Evaluate, lie: Lie, keep = false): Stepper {
+  let told: readonly Data[] | undefined
   return (step, slots, visit) => {
     if (step !== lie.step) return evaluate(graph, slots, visit)
-    if (lie.kind === 'expr') {
-      const values: Data[] = []
-      graph.exprs.forEach((e, at) => {
-        const right =
-          e.op === 'input'
-            ? slots[e.attrs[0]!]!
-            : evaluateExpr(
-                graph,
-                e,
-                e.inputs.map((k) => values[k]!),
-              )
-        values.push(at === lie.expr ? withWord(right, lie.element, lie.word) : right)
-        visit?.(at, values[at]!)
+    if (lie.kind === 'expr' || lie.kind === 'tensor') {
+      const values = told ?? withLie(graph, evaluate, slots, lie)
+      if (keep) told = values
+      values.forEach((data, at) => {
+        visit?.(at, data)
       })
       return { next: graph.next.map((at) => values[at]!), probe: values[graph.probe]! }
     }
@@ -75,6 +73,27 @@ export function alter(graph: Graph, evaluate: Evaluate, lie: Lie): Stepper {
     // Padding and tail lies need one too: a wrong trace behind a right moment would be nothing to quarrel about.
     return { ...result, probe: withWord(result.probe, 0, 0x0badf00d) }
   }
+}
+
+/** Every expr's tensor with one of them altered, and all that depends on it computed anew. */
+function withLie(graph: Graph, evaluate: Evaluate, slots: readonly Data[], lie: Extract<Lie, { kind: 'expr' | 'tensor' }>): Data[] {
+  const follows = new Set<number>()
+  const values: Data[] = []
+  evaluate(graph, slots, (at, data) => {
+    const e = graph.exprs[at]!
+    if (at === lie.expr) {
+      follows.add(at)
+      values[at] = lie.kind === 'tensor' ? lie.data : withWord(data, lie.element, lie.word)
+    } else if (e.inputs.some((k) => follows.has(k))) {
+      follows.add(at)
+      values[at] = evaluateExpr(
+        graph,
+        e,
+        e.inputs.map((k) => values[k]!),
+      )
+    } else values[at] = data.slice()
+  })
+  return values
 }
 
 const WRONG = new Uint8Array(32).fill(0xee)
@@ -89,7 +108,7 @@ function withLeafBeyond(tree: Tree): Tree {
 /** What a solver that tells `lie` knows, and defends to the last. */
 export function cheat(options: Omit<Replay, 'stepper' | 'parts'>, lie: Lie): Knowledge {
   const { graph } = options
-  const told = replay({ ...options, stepper: alter(graph, options.evaluate, lie) })
+  const told = replay({ ...options, stepper: alter(graph, options.evaluate, lie, true) })
   if (lie.kind === 'expr') {
     const accumulators: Knowledge['accumulators'] = (step, expr, element) => {
       const all = told.accumulators(step, expr, element)
@@ -98,7 +117,7 @@ export function cheat(options: Omit<Replay, 'stepper' | 'parts'>, lie: Lie): Kno
     }
     return { ...told, accumulators }
   }
-  if (lie.kind === 'slot' || lie.kind === 'probe') return told
+  if (lie.kind === 'tensor' || lie.kind === 'slot' || lie.kind === 'probe') return told
   const stateTree = (step: number): Tree => {
     const right = told.stateTree(step)
     return step === lie.step + 1 && lie.kind === 'padding' && lie.tree === 'state' ? withLeafBeyond(right) : right
