@@ -5,8 +5,8 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import * as artefacts from '@bitloom/contracts'
 import { selfTest, wasm } from '@bitloom/engine'
-import { anvilBinary, choosePort, keyAddress } from '@bitloom/node'
-import { type Bitloom, type ContractName, connect, explained, freeOf, type Network, tokensOf } from '@bitloom/sdk'
+import { anvilBinary, CHAIN_ID, choosePort, inspectStore, keyAddress } from '@bitloom/node'
+import { type Bitloom, type ContractName, connect, explained, freeOf, type Network, rpcUrlsOf, tokensOf } from '@bitloom/sdk'
 import { keyPath } from './home.ts'
 import { stretch } from './output.ts'
 import { gatherOffers, visit, within } from './reach.ts'
@@ -117,6 +117,40 @@ export function checkKey(home: string): Finding {
       (error as Error).message,
       'Restore the file from a backup, or move it away and make another: bitloom wallet new',
     )
+  }
+}
+
+/** Whether what the node knows is whole, every row of it; also while it runs. */
+export function checkStore(home: string): Finding[] {
+  const path = join(home, 'node', 'node.sqlite')
+  if (!existsSync(path)) return []
+  try {
+    const { rows } = inspectStore(path)
+    return [finding('state', 'ok', `${rows} rows, all as they were written`)]
+  } catch (error) {
+    const [detail, todo] = (error as Error).message.split('\n')
+    return [finding('state', 'fail', detail!, `${todo ?? ''} A backup comes back with: bitloom restore FILE --home DIR`.trim())]
+  }
+}
+
+/** Each of several addresses by itself; a single one where the chain is nobody's toy is too few. */
+async function* checkRpcs(network: Network): AsyncGenerator<Finding> {
+  const urls = rpcUrlsOf(network)
+  if (urls.length === 1) {
+    if (network.chainId !== CHAIN_ID)
+      yield finding('rpc', 'warn', 'one address only: where it fails, a dispute’s clock goes on', 'Give a second one: --rpc URL,URL (or BITLOOM_RPC, or rpcUrls in network.json).')
+    return
+  }
+  for (const rpcUrl of urls) {
+    const { rpcUrls: _, ...one } = { ...network, rpcUrl }
+    const { host } = new URL(rpcUrl)
+    try {
+      const { chain } = await connect(one, undefined, { timeoutMs: 5_000 })
+      const { number } = await explained('eth_getBlock', () => chain.getBlock())
+      yield finding('rpc', 'ok', `${host} is at block ${number}`)
+    } catch (error) {
+      yield finding('rpc', 'warn', `${host}: ${(error as Error).message.split('\n')[0]}`, 'The others are used meanwhile; take it out of --rpc where it does not come back.')
+    }
   }
 }
 
@@ -246,6 +280,7 @@ export async function* checkNetwork(network: Network, home: string, waitMs: numb
   }
   const block = await bitloom.chain.getBlock()
   yield finding('chain', 'ok', `chain ${network.chainId} at ${network.rpcUrl}, block ${block.number}`)
+  yield* checkRpcs(network)
   yield judgeClock(Number(block.timestamp) - Math.floor(Date.now() / 1000))
   yield await checkContracts(bitloom)
   yield* await checkMoney(bitloom, home)

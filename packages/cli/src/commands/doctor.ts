@@ -11,6 +11,7 @@ import {
   checkNetwork,
   checkPort,
   checkSimd,
+  checkStore,
   type Finding,
   judgeMemory,
   judgeNode,
@@ -70,6 +71,7 @@ async function* examine(call: Call, port: number, waitMs: number): AsyncGenerato
   yield judgeMemory(totalmem())
   yield* checkHome(home)
   yield checkKey(home)
+  yield* checkStore(home)
   yield checkAnvil()
   yield await checkPort(port)
   const file = call.text('network') ?? networkPath(home)
