@@ -104,7 +104,8 @@ function carry(seed: string): void {
     for (const [host, change] of Object.entries((JSON.parse(line) as WireOrder).links))
       links.set(Number(host), { ...linkOf(Number(host)), ...change })
   })
-  orders.on('close', () => process.stdout.write(`${JSON.stringify(counts)}\n`, () => process.exit(0)))
+  // an orderly exit would wait for the read under way, and with it for a packet that may never come
+  orders.on('close', () => process.stdout.write(`${JSON.stringify(counts)}\n`, () => process.kill(process.pid, 'SIGKILL')))
 }
 
 if (import.meta.main) {
