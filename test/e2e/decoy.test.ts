@@ -3,8 +3,9 @@
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { rpc } from '@bitloom/node'
-import { type ChainEvent, getSeal, getTerms, VERIFIERS_JACKPOT_SHARE, WHISTLE_JACKPOT_SHARE } from '@bitloom/sdk'
+import { toHex } from '@bitloom/graph'
+import { checkReceipt, makeReceipt, rpc } from '@bitloom/node'
+import { type ChainEvent, getSeal, getTerms, rootsOf, VERIFIERS_JACKPOT_SHARE, WHISTLE_JACKPOT_SHARE } from '@bitloom/sdk'
 import { type House, LIGHT, localRoot, type Run, type Submitter, solver, startHouse, until, verifier, WINDOWS } from './network.ts'
 
 /** Codes of Types.sol's Verdict. */
@@ -84,7 +85,27 @@ test('honest verifiers catch every decoy and are paid to the wei, and who stamps
     })
     const taskId = await run.taskId
     await endsWell(run)
+    const { state, events } = await run.outcome
+    const stateRoots = rootsOf(state).map(toHex)
+    const receipt = await makeReceipt(house.bitloom, {
+      ...{ taskId, spec: run.spec, graph: run.job.graph, events, stateRoots, submitter: submitter.node.services.me, files: {} },
+    })
+    assert.deepEqual(
+      checkReceipt(receipt, undefined).filter((c) => !c.ok),
+      [],
+    )
     const opened = openedOf(taskId)
+    assert.deepEqual(
+      receipt.slices.flatMap((s) => (s.decoy ? [[s.claimId, s.decoy.trueRoot, s.decoy.foundBy.length]] : [])),
+      opened
+        .filter((e) => e.args.decoy === true)
+        .map(({ args }) => [
+          String(args.claimId),
+          args.root,
+          house.events.filter((e) => e.name === 'Caught' && e.args.claimId === args.claimId).length,
+        ]),
+      'the receipt tells of every decoy',
+    )
     assert.equal(opened.length, 10, 'every claim is sealed, and opened')
     for (const { args } of opened.filter((e) => e.args.decoy === true)) {
       const claimed = house.events.find((e) => e.name === 'Claimed' && e.args.claimId === args.claimId)!

@@ -63,6 +63,8 @@ export function narrator(spec: Spec, graph: Graph): Narrator {
           const paint = verdict === 'same' ? green : verdict === 'different' ? red : yellow
           return [`  ${dim('verdict ')} ${who('verifier')} says ${paint(verdict)}`]
         }
+        case 'Caught':
+          return [`  ${dim('found   ')} ${who('catcher')} gets ${money(args.rewardWei as bigint)} out of the pool`]
         case 'Redrawn':
           return [yellow(`  redrawn  ${(args.silent as string[]).map(short).join(' ')} did not seal in time`)]
         case 'Settled':
@@ -77,7 +79,13 @@ export function narrator(spec: Spec, graph: Graph): Narrator {
           ]
         case 'Moved':
           return moved(event, games, graph)
+        case 'SealedSlice':
+          return [dim(`sealed   ${slice(n('slice'))}: the next block decides whether its claim is wrong on purpose`)]
         case 'Opened':
+          if (event.contract === 'Decoys')
+            return [
+              args.decoy ? yellow('  opened   wrong on purpose: whoever ran it again has found it') : dim('  opened   it showed the truth'),
+            ]
           return [dim(`  solver      opens the step: state ${who('preState')} → ${who('postState')}, trace ${who('trace')}`)]
         case 'Decided':
           return decided(event, graph)

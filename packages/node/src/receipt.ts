@@ -39,6 +39,8 @@ export type AcceptedSlice = {
   readonly segmentsAudited: number
   readonly solverWei: string
   readonly verifiersWei: string
+  /** Its claim was wrong on purpose: the root that it was about in the end, and who had found it, paid out of the pool. */
+  readonly decoy?: { readonly trueRoot: Hex; readonly foundBy: readonly { readonly who: Address; readonly wei: string }[] }
   readonly transaction: Hash
   readonly blockNumber: string
 }
@@ -136,6 +138,7 @@ export async function makeReceipt(bitloom: Bitloom, parts: ReceiptParts): Promis
         .reduce((n, d) => n + (d.args.segments as number[]).length, 0),
       solverWei: String(e.args.solverWei),
       verifiersWei: String(e.args.verifiersWei),
+      ...decoyOf(events, id),
       transaction: e.transactionHash,
       blockNumber: String(e.blockNumber),
     })
@@ -171,6 +174,21 @@ export async function makeReceipt(bitloom: Bitloom, parts: ReceiptParts): Promis
     files: parts.files,
   }
 }
+
+/** What the log says of a claim that was wrong on purpose. */
+function decoyOf(events: readonly ChainEvent[], claimId: string): Pick<AcceptedSlice, 'decoy'> {
+  const about = events.filter((e) => e.contract === 'Decoys' && String(e.args.claimId) === claimId)
+  const opened = about.find((e) => e.name === 'Opened' && e.args.decoy === true)
+  if (!opened) return {}
+  const foundBy = about.filter((e) => e.name === 'Caught').map((e) => ({ who: e.args.catcher as Address, wei: String(e.args.rewardWei) }))
+  return { decoy: { trueRoot: opened.args.root as Hex, foundBy } }
+}
+
+const amountsOf = ({ solverWei, verifiersWei, decoy }: AcceptedSlice): string[] => [
+  solverWei,
+  verifiersWei,
+  ...(decoy === undefined ? [] : decoy.foundBy.map((found) => found.wei)),
+]
 
 /** The proof that a claim's transaction carried; the log does not repeat it. */
 async function readEndProof(bitloom: Bitloom, hash: Hash): Promise<Hex[]> {
@@ -330,7 +348,7 @@ export function checkReceipt(value: unknown, weights: Weights | undefined, files
       )
     for (const d of r.disputes) checkDispute(d, spec, graph, check)
     const m = r.money
-    const amounts = [...Object.values(m), ...r.slices.flatMap((s) => [s.solverWei, s.verifiersWei])]
+    const amounts = [...Object.values(m), ...r.slices.flatMap(amountsOf)]
     if (!check('amounts', amounts.every(isAmount), `${amounts.length} amounts in wei, none below 0`)) return checks
     const out = BigInt(m.solversWei) + BigInt(m.verifiersWei) + BigInt(m.poolWei) + BigInt(m.refundedWei)
     const paid = r.slices.reduce((n, s) => n + BigInt(s.solverWei) + BigInt(s.verifiersWei), 0n)
