@@ -138,7 +138,12 @@ async function* checkRpcs(network: Network): AsyncGenerator<Finding> {
   const urls = rpcUrlsOf(network)
   if (urls.length === 1) {
     if (network.chainId !== CHAIN_ID)
-      yield finding('rpc', 'warn', 'one address only: where it fails, a dispute’s clock goes on', 'Give a second one: --rpc URL,URL (or BITLOOM_RPC, or rpcUrls in network.json).')
+      yield finding(
+        'rpc',
+        'warn',
+        'one address only: where it fails, a dispute’s clock goes on',
+        'Give a second one: --rpc URL,URL (or BITLOOM_RPC, or rpcUrls in network.json).',
+      )
     return
   }
   for (const rpcUrl of urls) {
@@ -149,7 +154,12 @@ async function* checkRpcs(network: Network): AsyncGenerator<Finding> {
       const { number } = await explained('eth_getBlock', () => chain.getBlock())
       yield finding('rpc', 'ok', `${host} is at block ${number}`)
     } catch (error) {
-      yield finding('rpc', 'warn', `${host}: ${(error as Error).message.split('\n')[0]}`, 'The others are used meanwhile; take it out of --rpc where it does not come back.')
+      yield finding(
+        'rpc',
+        'warn',
+        `${host}: ${(error as Error).message.split('\n')[0]}`,
+        'The others are used meanwhile; take it out of --rpc where it does not come back.',
+      )
     }
   }
 }
@@ -279,7 +289,7 @@ export async function* checkNetwork(network: Network, home: string, waitMs: numb
     return
   }
   const block = await bitloom.chain.getBlock()
-  yield finding('chain', 'ok', `chain ${network.chainId} at ${network.rpcUrl}, block ${block.number}`)
+  yield finding('chain', 'ok', `chain ${network.chainId} at ${new URL(network.rpcUrl).origin}, block ${block.number}`)
   yield* checkRpcs(network)
   yield judgeClock(Number(block.timestamp) - Math.floor(Date.now() / 1000))
   yield await checkContracts(bitloom)

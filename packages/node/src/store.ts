@@ -195,7 +195,8 @@ export function inspectStore(path: string): { readonly schema: number; readonly 
       ] as const)
         for (const row of db.prepare(`SELECT ${key}, value${schema === 1 ? '' : ', crc'} FROM ${table}`).iterate()) {
           const [name, at, value, crc] = Object.values(row)
-          if (crc !== undefined && crc !== crcOf(name, at, value)) throw new StoreCorruptError(path, `${name} ${at} is not what was written`)
+          if (crc !== undefined && crc !== crcOf(name, at, value))
+            throw new StoreCorruptError(path, `${name} ${at} is not what was written`)
           rows++
         }
       return { schema, rows }
