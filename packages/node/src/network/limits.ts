@@ -5,10 +5,11 @@
 export const WANTED_CONNECTIONS = 12
 export const MAX_CONNECTIONS = 128
 /** From this share of the most on, old inbound connections make room for newcomers, who else would never get in. */
-export const ROOM_SHARE = 3 / 4
+export const ROOM_SHARE = 1 / 2
 export const ROOM_FROM = MAX_CONNECTIONS * ROOM_SHARE
-/** A connection younger than this is never let go for room: its peer is still learning whom else to ask. */
-export const ROOM_AGE_MS = 30_000
+/** A connection younger than this is never let go for room: its peer is still learning whom else to ask. Longer, and of ten thousand that come within
+ * twenty minutes half would wait before one first peer (bench/scale). */
+export const ROOM_AGE_MS = 5_000
 /** Sockets of one peer, of one address (an IPv6 /64 counts as one), and of those that have not shown a key yet. */
 export const MAX_CONNECTIONS_PER_PEER = 4
 export const MAX_CONNECTIONS_PER_ADDRESS = 16
@@ -56,6 +57,10 @@ export const GOSSIP_MEMORY_MS = 120_000
 // Knowing one another
 export const TEND_EVERY_MS = 5_000
 export const MAX_ADDRESSES_TOLD = 64
+/** Peers that came by and are told to others, a uniform sample of all. */
+export const MAX_HEARD = 256
+/** With fewer connections than this the network's first peers are tried again; with more they are left to those who have none. */
+export const BOOTSTRAP_BELOW = 4
 export const MAX_ADDRESS_LENGTH = 256
 /** Addresses kept on disk of peers that answered, and addresses that did not answer, remembered for a minute so that they are not dialled again at once. */
 export const MAX_BOOK = 256

@@ -19,6 +19,7 @@ import { addressGroup, peerOf, reachOf, readAddress, scopeOf } from './addresses
 import { type BookKeeper, openBook } from './book.ts'
 import type { Verdict } from './frames.ts'
 import { openGate } from './gate.ts'
+import { openHeard } from './heard.ts'
 import {
   ADDRESS_PATIENCE,
   BAN_MS,
@@ -129,6 +130,7 @@ export async function startPeers(options: PeersOptions = {}): Promise<Peers> {
   const seed = options.secret === undefined ? crypto.getRandomValues(new Uint8Array(32)) : peerSeed(options.secret)
   const standings = openStandings()
   const book = openBook(options.book, options.onError)
+  const heard = openHeard()
   let connectionsOf: (peer?: PeerId) => Connection[] = () => []
   const gate = openGate({
     scope,
@@ -251,6 +253,7 @@ export async function startPeers(options: PeersOptions = {}): Promise<Peers> {
       const connection = await node.dial(multiaddr(address), { signal: AbortSignal.timeout(DIAL_TIMEOUT_MS) })
       return { ok: true, value: connection.remotePeer.toString() }
     } catch (error) {
+      heard.drop(address)
       return { ok: false, reason: (error as Error).message }
     }
   }
@@ -261,6 +264,13 @@ export async function startPeers(options: PeersOptions = {}): Promise<Peers> {
     if (connection.direction === 'outbound' && connection.limits === undefined)
       book.met(withPeer(connection.remoteAddr.toString(), connection.remotePeer))
   })
+  node.addEventListener('peer:identify', ({ detail: { peerId, listenAddrs } }) => {
+    const at = listenAddrs.map((address) => withPeer(address.toString(), peerId))
+    heard.hear(
+      peerId.toString(),
+      at.filter((address) => readAddress(address) !== undefined && gate.mayDial(address)),
+    )
+  })
   node.addEventListener('peer:disconnect', ({ detail: peer }) => {
     room.forget(peer.toString())
     // Or everybody who ever came would stay in memory for hours.
@@ -269,7 +279,7 @@ export async function startPeers(options: PeersOptions = {}): Promise<Peers> {
 
   // Peers tell each other whom they know, so that the network does not hang on those it began with.
   messages.handle(ADDRESSES_QUESTION, acceptAnything, async () =>
-    shuffled([...(await knownAddresses(node)), ...book.addresses()]).slice(0, MAX_ADDRESSES_TOLD),
+    shuffled([...new Set([...heard.addresses(), ...book.addresses()])]).slice(0, MAX_ADDRESSES_TOLD),
   )
   const tending = startTending({
     id,
@@ -371,16 +381,6 @@ function groupOf(connection: Connection): string | undefined {
 }
 
 /** Up to two addresses of each connected peer, as it says itself. */
-async function knownAddresses(node: Libp2p): Promise<string[]> {
-  const known: string[] = []
-  // A peer may be connected and not in the store: just come, or just gone. Asking for it by name would be an error.
-  const connected = new Set(node.getPeers().map(String))
-  for (const { id: peer, addresses } of await node.peerStore.all()) {
-    if (!connected.has(String(peer))) continue
-    for (const { multiaddr: address } of addresses.slice(0, 2)) known.push(withPeer(address.toString(), peer))
-  }
-  return known
-}
 
 /** A stranger's list of addresses: of our transports, and naming their peer. */
 function readAddresses(value: unknown): Verdict<string[]> {

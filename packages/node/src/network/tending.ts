@@ -2,7 +2,7 @@
 
 import { readAddress } from './addresses.ts'
 import type { Book } from './book.ts'
-import { MAX_FAILED, PARALLEL_DIALS, REDIAL_AFTER_MS, WANTED_CONNECTIONS } from './limits.ts'
+import { BOOTSTRAP_BELOW, MAX_FAILED, PARALLEL_DIALS, REDIAL_AFTER_MS, WANTED_CONNECTIONS } from './limits.ts'
 
 export interface TendingOptions {
   readonly id: string
@@ -68,7 +68,7 @@ export function startTending(options: TendingOptions): Tending {
     // Those met before first: the network's first peers are everybody's, and may be gone. Without any peer nothing is too recent to try.
     const alone = connected().length === 0
     await dialAll(shuffled(book.addresses().filter((address) => alone || !lately(address))).slice(0, 2 * wanted))
-    await dialAll(bootstrap)
+    if (connected().length < BOOTSTRAP_BELOW) await dialAll(bootstrap)
     const peers = connected()
     if (stopped || peers.length === 0 || peers.length >= wanted) return
     // One peer a round, each in its turn.
