@@ -21,6 +21,8 @@ export type ChaosOptions = Shape & {
   readonly dir: string
   /** What the nodes say, as JSON lines; in `dir` by default. */
   readonly logFile?: string
+  /** No task begins after so long; those under way come to their end. */
+  readonly forMs?: number
   readonly say: (text: string) => void
 }
 
@@ -222,7 +224,7 @@ function offersOf(submitter: BitloomNode, fleet: Fleet, names: readonly string[]
 
 /** Every task of the plan, so many at a time as there are lanes. */
 async function runTasks(
-  { lanes }: ChaosOptions,
+  { lanes, forMs = Number.POSITIVE_INFINITY }: ChaosOptions,
   plan: ChaosPlan,
   submitters: readonly BitloomNode[],
   fleet: Fleet,
@@ -236,6 +238,7 @@ async function runTasks(
       if (performance.now() > end) throw new Error('a submitter has not heard of every offer in a minute')
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
     }
+  const end = performance.now() + forMs
   const runOne = async ({ part, i }: { part: TaskPart; i: number }): Promise<void> => {
     const submitter = submitters[part.submitter]!
     const job = jobOf(part)
@@ -272,7 +275,7 @@ async function runTasks(
   }
   await Promise.all(
     Array.from({ length: lanes }, async () => {
-      for (let next = queue.shift(); next; next = queue.shift()) await runOne(next)
+      for (let next = queue.shift(); next && performance.now() < end; next = queue.shift()) await runOne(next)
     }),
   )
   return results

@@ -58,7 +58,7 @@ export async function reportOf(options: ChaosOptions, evidence: Evidence, checks
   const { plan, seconds } = evidence
   const gas = await readGas(evidence)
   const done = evidence.tasks.filter((task) => task.outcome).length
-  const steps = plan.tasks.reduce((sum, t) => sum + t.steps * t.segments * t.slices, 0)
+  const steps = evidence.tasks.reduce((sum, { part: t }) => sum + t.steps * t.segments * t.slices, 0)
   const count = (name: string): number => evidence.events.filter((event) => event.name === name).length
   return {
     seed: options.seed,
@@ -79,7 +79,7 @@ export async function reportOf(options: ChaosOptions, evidence: Evidence, checks
     chain: {
       ...gas,
       gas: String(gas.gas),
-      gasPerTask: String(gas.gas / BigInt(Math.max(1, plan.tasks.length))),
+      gasPerTask: String(gas.gas / BigInt(Math.max(1, evidence.tasks.length))),
       slicesSettled: count('Settled'),
       convictions: count('Convicted'),
       disputeMoves: count('Moved'),

@@ -25,6 +25,7 @@ const { values } = parseArgs({
     every: { type: 'string', default: '6' },
     longest: { type: 'string', default: '15' },
     patience: { type: 'string', default: '1' },
+    minutes: { type: 'string', default: '600' },
     log: { type: 'string' },
     plan: { type: 'boolean', default: false },
     loopback: { type: 'boolean', default: false },
@@ -36,12 +37,13 @@ const HELP = `npm run chaos -- [--seed N] [--json FILE]
   --every SECONDS, --longest SECONDS   mean time between two faults (6); the longest one (15)
   --submitters N                    3
   --patience N                      longer windows for a slow or busy computer: 1 to 10
+  --minutes N                       no task begins after so long; those under way come to their end
   --log FILE                        what the nodes said
   --loopback                        without namespaces: no faults of the network
   --plan                            print the plan and end
 `
 const say = (text: string): void => void process.stderr.write(`${text}\n`)
-const number = (name: 'nodes' | 'tasks' | 'lanes' | 'submitters' | 'every' | 'longest' | 'patience', least: number): number => {
+const number = (name: 'nodes' | 'tasks' | 'lanes' | 'submitters' | 'every' | 'longest' | 'patience' | 'minutes', least: number): number => {
   const value = Number(values[name])
   if (!(value >= least && value <= 1000)) throw new Error(`--${name} ${values[name]}: give a number from ${least} to 1000`)
   return value
@@ -84,7 +86,14 @@ async function inside(dir: string, wired: boolean): Promise<number> {
   for (const fault of told) say(`planned ${(fault.atMs / 1000).toFixed(0).padStart(5)} s  ${sayFault(fault)}`)
   if (told.length < plan.faults.length) say(`and ${plan.faults.length - told.length} more, as long as there are tasks; --plan shows all`)
   if (values.plan) return 0
-  const run = await runChaos({ ...shape, seed, dir, say, ...(values.log === undefined ? {} : { logFile: values.log }) })
+  const run = await runChaos({
+    ...shape,
+    seed,
+    dir,
+    say,
+    forMs: 60_000 * number('minutes', 1),
+    ...(values.log === undefined ? {} : { logFile: values.log }),
+  })
   for (const { ok, what, detail, wrong } of run.checks) {
     say(`${ok ? 'holds' : 'BROKEN'}  ${what}: ${detail}`)
     for (const line of wrong ?? []) say(`        ${line}`)
