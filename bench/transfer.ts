@@ -1,11 +1,12 @@
 // How fast a blob travels, every byte checked against its root, beside what a plain TCP copy of the same file reaches on the same link: the bar is 70 %.
-// Run: node bench/transfer.ts [--mb 500] [--rounds 3] [--link loopback|gigabit|both] [--json FILE]
-// The gigabit link is two network namespaces joined by a pair of devices with `tc netem` (1 Gbit/s, 10 ms there and back); it needs root and iproute2.
+// Run: node bench/transfer.ts [--mb 500] [--rounds 3] [--link loopback|gigabit|distant|all] [--dir FOLDER] [--json FILE]
+// The gigabit link is two network namespaces joined by a pair of devices under `tc tbf`; it needs root and iproute2. The distant one is SIMULATED where the
+// kernel has no netem: a process between the two holds every piece back for 5 ms and lets 125 MB/s through each way, for plain copy and ours alike.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, createReadStream, createWriteStream, fsyncSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -43,6 +44,65 @@ async function serve(dir: string, host: string, root: Root): Promise<void> {
     port: (plain.address() as AddressInfo).port,
   }
   process.stdout.write(`${JSON.stringify(served)}\n`)
+  process.stdin.resume().on('end', () => process.exit(0))
+}
+
+const HOLD_MS = 5
+const BYTES_PER_MS = 125_000
+
+/** Stands between: what comes in on a port of its own leaves to the server's HOLD_MS later, and not faster than the rate; the same the other way. */
+async function hold(served: Served): Promise<void> {
+  /** When the line is free again, for each direction; all connections share it. */
+  const free = [0, 0]
+  const join = (from: Socket, to: Socket, way: 0 | 1): void => {
+    const late: { readonly at: number; readonly piece: Buffer }[] = []
+    let held = 0
+    let waiting = false
+    const most = 2 * 2 * HOLD_MS * BYTES_PER_MS // what a line of this length holds, and as much again for buffers on the way
+    const wait = (ms: number): void => {
+      if (waiting) return
+      waiting = true
+      setTimeout(drain, ms)
+    }
+    const drain = (): void => {
+      waiting = false
+      while (late.length > 0 && late[0]!.at <= performance.now()) {
+        const { piece } = late.shift()!
+        held -= piece.length
+        to.write(piece)
+      }
+      if (held < most) from.resume()
+      if (late.length > 0) wait(Math.max(1, late[0]!.at - performance.now()))
+    }
+    from.on('data', (piece: Buffer) => {
+      free[way] = Math.max(free[way]!, performance.now()) + piece.length / BYTES_PER_MS
+      late.push({ at: free[way]! + HOLD_MS, piece })
+      held += piece.length
+      if (held >= most) from.pause()
+      wait(HOLD_MS)
+    })
+    from.on('end', () => setTimeout(() => to.end(), 200))
+    from.on('error', () => to.destroy())
+    from.on('close', () => setTimeout(() => to.destroy(), 400))
+  }
+  const before = async (port: number): Promise<number> => {
+    const server = createServer({ noDelay: true }, (near) => {
+      const far = connect({ port, host: '127.0.0.1', noDelay: true })
+      join(near, far, 0)
+      join(far, near, 1)
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    return (server.address() as AddressInfo).port
+  }
+  const url = async (text: string): Promise<string> => `http://127.0.0.1:${await before(Number(new URL(text).port))}`
+  const peerPort = Number(/\/tcp\/(\d+)/.exec(served.peer)![1])
+  const shown: Served = {
+    http: await url(served.http),
+    second: await url(served.second),
+    port: await before(served.port),
+    peer: served.peer.replace(`/tcp/${peerPort}`, `/tcp/${await before(peerPort)}`),
+  }
+  process.stdout.write(`${JSON.stringify(shown)}\n`)
   process.stdin.resume().on('end', () => process.exit(0))
 }
 
@@ -101,6 +161,7 @@ type Link = {
   readonly remove: () => void
 }
 
+const distant: Link = { name: '1 Gbit/s, 10 ms there and back (simulated)', host: '127.0.0.1', at: () => [], remove: () => undefined }
 const loopback: Link = { name: 'loopback', host: '127.0.0.1', at: () => [], remove: () => undefined }
 
 /** Two namespaces and a wire between them. Throws where that cannot be made. */
@@ -126,16 +187,15 @@ function gigabit(): Link {
       ip('-n', name, 'addr', 'add', address, 'dev', device)
       ip('-n', name, 'link', 'set', device, 'up')
       ip('-n', name, 'link', 'set', 'lo', 'up')
-      execFileSync('tc', ['-n', name, 'qdisc', 'add', 'dev', device, 'root', 'netem', 'delay', '5ms', 'rate', '1gbit', 'limit', '20000'], {
-        stdio: 'pipe',
-      })
+      const shape = ['tbf', 'rate', '1gbit', 'burst', '256kb', 'latency', '20ms']
+      execFileSync('tc', ['-n', name, 'qdisc', 'add', 'dev', device, 'root', ...shape], { stdio: 'pipe' })
     }
   } catch (error) {
     remove()
     throw error
   }
   return {
-    name: '1 Gbit/s, 10 ms',
+    name: '1 Gbit/s',
     host: '10.77.0.1',
     at: (side) => ['ip', 'netns', 'exec', side === 'far' ? far : near],
     remove,
@@ -157,21 +217,22 @@ async function main(): Promise<void> {
     options: {
       mb: { type: 'string', default: '500' },
       rounds: { type: 'string', default: '3' },
-      link: { type: 'string', default: 'both' },
+      link: { type: 'string', default: 'all' },
       json: { type: 'string' },
+      dir: { type: 'string', default: tmpdir() },
     },
   })
   const bytes = Number(values.mb) * 1e6
-  const dir = mkdtempSync(join(tmpdir(), 'bitloom-transfer-'))
+  const dir = mkdtempSync(join(values.dir, 'bitloom-transfer-'))
   const results: Record<string, unknown>[] = []
   try {
     const store = openBlobStore({ dir: join(dir, 'source') })
     const { root } = await store.put(pseudoNoise(bytes))
-    for (const wanted of ['loopback', 'gigabit'] as const) {
-      if (values.link !== 'both' && values.link !== wanted) continue
+    for (const wanted of ['loopback', 'gigabit', 'distant'] as const) {
+      if (values.link !== 'all' && values.link !== wanted) continue
       let link: Link
       try {
-        link = wanted === 'loopback' ? loopback : gigabit()
+        link = wanted === 'loopback' ? loopback : wanted === 'distant' ? distant : gigabit()
       } catch (error) {
         console.log(`${wanted}: cannot be made here (${String((error as Error).message).split('\n')[0]})`)
         results.push({ link: wanted, skipped: String((error as Error).message).split('\n')[0] })
@@ -179,12 +240,15 @@ async function main(): Promise<void> {
       }
       const server = start(link.at('far'), ['serve', join(dir, 'source'), link.host, root])
       try {
-        const served = JSON.parse(await server.line) as Served
+        let served = JSON.parse(await server.line) as Served
+        const proxy = wanted === 'distant' ? start([], ['hold', JSON.stringify(served)]) : undefined
+        if (proxy) served = JSON.parse(await proxy.line) as Served
         const into = join(dir, wanted)
         mkdirSync(into)
         const order: Order = { dir: into, root, bytes, served, rounds: Number(values.rounds) }
         const times = JSON.parse(await start(link.at('near'), ['get', JSON.stringify(order)]).line) as Times
         results.push(shown(link.name, bytes, times))
+        proxy?.child.kill()
       } finally {
         server.child.kill()
         link.remove()
@@ -224,5 +288,6 @@ async function* pseudoNoise(bytes: number): AsyncGenerator<Uint8Array> {
 
 const [verb, ...rest] = process.argv.slice(2)
 if (verb === 'serve') await serve(rest[0]!, rest[1]!, rest[2] as Root)
+else if (verb === 'hold') await hold(JSON.parse(rest[0]!) as Served)
 else if (verb === 'get') await get(JSON.parse(rest[0]!) as Order)
 else await main()

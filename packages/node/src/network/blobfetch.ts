@@ -231,8 +231,8 @@ async function fetchGroups(job: Job, receiver: Receiver, options: FetchOptions):
   }
   /** Checks and keeps a group; false when its bytes are a lie. */
   const keep = async (peer: Peer, group: number, data: GroupBuffer): Promise<boolean> => {
-    const { good, buffer } = await receiver.accept(group, data)
-    buffers.push(buffer)
+    const good = await receiver.accept(group, data)
+    buffers.push(data)
     if (!good) {
       blame(peer, { kind: 'lied', detail: `group ${group} does not hash to its node` })
       giveBack(group)

@@ -1,12 +1,16 @@
-// A thread behind grouphash.ts: a group's bytes in, its node out, and the bytes back.
+// A thread behind grouphash.ts: where a group's bytes are in, its node out.
 
 import { parentPort } from 'node:worker_threads'
-import { fastTensorRoot } from '@bitloom/engine'
-import type { GroupAnswer } from './grouphash.ts'
+import type { GroupQuestion } from './grouphash.ts'
+import { groupHash } from './nativehash.ts'
 
-type Question = { readonly buffer: ArrayBuffer; readonly byteOffset: number; readonly byteLength: number }
+const known = new Map<number, Uint8Array>()
 
-parentPort!.on('message', ({ buffer, byteOffset, byteLength }: Question) => {
-  const answer: GroupAnswer = { node: fastTensorRoot(new Uint8Array(buffer, byteOffset, byteLength)), buffer }
-  parentPort!.postMessage(answer, [buffer])
+parentPort!.on('message', ({ id, memory, forget }: GroupQuestion) => {
+  if (forget) {
+    known.delete(id)
+    return
+  }
+  if (memory !== undefined) known.set(id, new Uint8Array(memory))
+  parentPort!.postMessage(groupHash().hash(known.get(id)!))
 })

@@ -1,4 +1,4 @@
-// Hashes a blob's groups on threads of their own while more of it arrives: the loop that reads sockets must not stop to hash (2.5 ms a MiB).
+// Hashes a blob's groups on threads of their own while more of it arrives: the loop that reads sockets must not stop to hash (1 to 2.5 ms a MiB).
 
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
@@ -10,28 +10,35 @@ export const HASH_THREADS = Math.max(1, Math.min(4, availableParallelism() - 1))
 /** Fewer groups than this are hashed here: a thread takes 50 ms to start. */
 const WORTH_A_THREAD = 8
 
-/** Bytes of one group, in memory that can be handed to a thread and back. */
-export type GroupBuffer = Uint8Array<ArrayBuffer>
+/** Memory that the threads see too: handing it back and forth instead made V8 collect garbage for a third of a transfer's time. */
+export type GroupBuffer = Uint8Array<SharedArrayBuffer>
 
-/** The node over a group, and the buffer that held it: the one passed in may be empty afterwards. */
-export type HashGroup = (group: GroupBuffer) => Promise<{ readonly node: Uint8Array; readonly group: GroupBuffer }>
+/** The node over a group. */
+export type HashGroup = (group: GroupBuffer) => Promise<Uint8Array>
 
-type Job = { readonly resolve: (answer: GroupAnswer) => void; readonly reject: (error: Error) => void }
-/** What a thread answers, in the order it was asked. */
-export type GroupAnswer = { readonly node: Uint8Array; readonly buffer: ArrayBuffer }
-type Thread = { readonly worker: Worker; readonly jobs: Job[] }
+/** What a thread is asked: memory it does not know yet comes along once. */
+export type GroupQuestion = { readonly id: number; readonly memory?: SharedArrayBuffer; readonly forget?: true }
+
+type Job = { readonly resolve: (node: Uint8Array) => void; readonly reject: (error: Error) => void }
+type Thread = { readonly worker: Worker; readonly jobs: Job[]; readonly knows: Set<number> }
 
 const threads: Thread[] = []
+const ids = new WeakMap<SharedArrayBuffer, number>()
+let count = 0
+/** Memory that nobody can reach any more is let go by the threads too. */
+const gone = new FinalizationRegistry<number>((id) => {
+  for (const { worker, knows } of threads) if (knows.delete(id)) worker.postMessage({ id, forget: true } satisfies GroupQuestion)
+})
 
 function startThread(): Thread {
+  // without this process's own flags, which may be about what it runs
   const worker = new Worker(new URL('./grouphash-thread.ts', import.meta.url), { execArgv: [] })
-  const thread: Thread = { worker, jobs: [] }
-  const settled = (): Job | undefined => {
+  const thread: Thread = { worker, jobs: [], knows: new Set() }
+  worker.on('message', (node: Uint8Array) => {
     const job = thread.jobs.shift()
     if (thread.jobs.length === 0) worker.unref()
-    return job
-  }
-  worker.on('message', (answer: GroupAnswer) => settled()?.resolve(answer))
+    job?.resolve(node)
+  })
   const fail = (error: Error): void => {
     const at = threads.indexOf(thread)
     if (at >= 0) threads.splice(at, 1)
@@ -43,46 +50,53 @@ function startThread(): Thread {
   return thread
 }
 
-/** How to hash the groups of a blob of so many, each in a buffer of `groupBuffer` whose unused end is zeros. */
+/** How to hash the groups of a blob of so many, each in a buffer of `groupBuffer` whose unused end is zeros and which is left alone meanwhile. */
 export function groupHasher(groups: number): HashGroup {
-  if (groups < WORTH_A_THREAD) return async (group) => ({ node: fastTensorRoot(group), group })
+  if (groups < WORTH_A_THREAD) return async (group) => fastTensorRoot(group)
   while (threads.length < HASH_THREADS) threads.push(startThread())
   return (group) =>
     new Promise((resolve, reject) => {
-      const { byteOffset, byteLength } = group
+      while (threads.length === 0) threads.push(startThread()) // one that failed is replaced
       const thread = threads.reduce((a, b) => (b.jobs.length < a.jobs.length ? b : a))
+      const memory = group.buffer
+      let id = ids.get(memory)
+      if (id === undefined) {
+        id = count++
+        ids.set(memory, id)
+        gone.register(memory, id)
+      }
       thread.worker.ref()
-      thread.jobs.push({ resolve: ({ node, buffer }) => resolve({ node, group: new Uint8Array(buffer, byteOffset, byteLength) }), reject })
-      thread.worker.postMessage({ buffer: group.buffer, byteOffset, byteLength }, [group.buffer])
+      thread.jobs.push({ resolve, reject })
+      thread.worker.postMessage((thread.knows.has(id) ? { id } : { id, memory }) satisfies GroupQuestion)
+      thread.knows.add(id)
     })
 }
 
 /** Memory for a group of `bytes` bytes: where the blob has several, a short last one stands at the height of a whole one, over zeros. */
-export const groupBuffer = (bytes: number, groups: number): GroupBuffer => new Uint8Array(groups === 1 ? bytes : GROUP_BYTES)
+export const groupBuffer = (bytes: number, groups: number): GroupBuffer =>
+  new Uint8Array(new SharedArrayBuffer(groups === 1 ? bytes : GROUP_BYTES))
 
 /** The nodes over a whole blob's groups. */
 export async function nodesOf(blob: Uint8Array): Promise<Uint8Array[]> {
-  const count = groupsOf(blob.length)
-  const nodes = new Array<Uint8Array>(count)
-  if (count < WORTH_A_THREAD) {
-    for (let i = 0; i < count; i++) {
+  const groups = groupsOf(blob.length)
+  const nodes = new Array<Uint8Array>(groups)
+  if (groups < WORTH_A_THREAD) {
+    for (let i = 0; i < groups; i++) {
       const { start, end } = groupRange(blob.length, i)
       nodes[i] = groupNode(blob.subarray(start, end), groupHeight(blob.length))
     }
     return nodes
   }
-  const hashGroup = groupHasher(count)
+  const hashGroup = groupHasher(groups)
   let next = 0
   const lane = async (): Promise<void> => {
-    let buffer = groupBuffer(blob.length, count)
-    while (next < count) {
+    const buffer = groupBuffer(blob.length, groups)
+    while (next < groups) {
       const at = next++
       const { start, end } = groupRange(blob.length, at)
       buffer.set(blob.subarray(start, end))
       buffer.fill(0, end - start)
-      const { node, group } = await hashGroup(buffer)
-      nodes[at] = node
-      buffer = group
+      nodes[at] = await hashGroup(buffer)
     }
   }
   await Promise.all(Array.from({ length: 2 * HASH_THREADS }, lane))

@@ -14,8 +14,8 @@ export interface Receiver {
   missing(): number[]
   /** Bytes that were already here. */
   readonly resumedBytes: number
-  /** Stores a group if its bytes hash to its node; not good: they do not. `data` is empty afterwards; its memory comes back as `buffer`. */
-  accept(group: number, data: GroupBuffer): Promise<{ readonly good: boolean; readonly buffer: GroupBuffer }>
+  /** Stores a group if its bytes hash to its node; false when they do not. `data` is left alone until then. */
+  accept(group: number, data: GroupBuffer): Promise<boolean>
   /** All groups are here: the file becomes the blob. */
   finish(): Promise<void>
   /** Stops for now; what has arrived stays for the next time. */
@@ -72,8 +72,7 @@ export async function openReceiver({ folder, root, bytes, nodes, reserve, releas
       const { start, end } = groupRange(bytes, group)
       const data = groupBuffer(bytes, nodes.length)
       await file.read(data, 0, end - start, start)
-      const hashed = await hashGroup(data)
-      if (sameBytes(hashed.node, node)) resumedBytes += end - start
+      if (sameBytes(await hashGroup(data), node)) resumedBytes += end - start
       else marks[group] = 0
     }
     const one = new Uint8Array([1])
@@ -85,13 +84,12 @@ export async function openReceiver({ folder, root, bytes, nodes, reserve, releas
       missing: () => Array.from(marks.keys()).filter((group) => marks[group] === 0),
       async accept(group, data) {
         const { start, end } = groupRange(bytes, group)
-        const { node, group: buffer } = await hashGroup(data)
-        if (!sameBytes(node, nodes[group]!)) return { good: false, buffer }
+        if (!sameBytes(await hashGroup(data), nodes[group]!)) return false
         // Two peers may have sent it: written once, for a file that is whole is no longer ours to write.
-        if (marks[group] === 1) return { good: true, buffer }
+        if (marks[group] === 1) return true
         marks[group] = 1
         try {
-          await writeAll(file, buffer.subarray(0, end - start), start)
+          await writeAll(file, data.subarray(0, end - start), start)
           await marksFile.write(one, 0, 1, group)
         } catch (error) {
           marks[group] = 0
@@ -107,7 +105,7 @@ export async function openReceiver({ folder, root, bytes, nodes, reserve, releas
             .catch((error: unknown) => (syncFault = error))
             .finally(() => (syncing = false))
         }
-        return { good: true, buffer }
+        return true
       },
       async finish() {
         if (marks.includes(0)) throw new RangeError(`finish: ${root} is not whole`)
