@@ -12,6 +12,7 @@ import { HOME_OPTION, homeOf, networkPath, RPC_OPTION, readNetwork } from '../ho
 import { addressList } from '../market.ts'
 import { nodeEarnings } from '../nodeearnings.ts'
 import { nodeStatus } from '../nodestatus.ts'
+import { REACH_OPTIONS, reachingOf } from '../reaching.ts'
 import { dim, money } from '../render.ts'
 import { PASSWORD_OPTION, unlock } from '../unlock.ts'
 
@@ -40,8 +41,7 @@ export const command: Command = {
     ...backendOptions({ backend: 'auto' }),
     deposit: { type: 'string', value: 'BLT', help: 'bring this much into the stake first, where less is there' },
     seats: { type: 'string', value: 'N', help: 'a verifier’s seats, taken at the first start', default: '1' },
-    host: { type: 'string', value: 'ADDRESS', help: 'listen here; the default is this computer only', default: '127.0.0.1' },
-    port: { type: 'string', value: 'PORT', help: 'for peers; any free one by default' },
+    ...REACH_OPTIONS,
     metrics: { type: 'string', value: 'PORT', help: 'serve /metrics (Prometheus) and /health there, on this computer only' },
     tick: { type: 'string', value: 'MS', help: 'how often to look for a new block', default: '100' },
     ...PASSWORD_OPTION,
@@ -154,8 +154,7 @@ async function start(call: Call): Promise<number> {
     network,
     account: key.account,
     dir: join(home, 'node'),
-    host: call.text('host')!,
-    ...(call.text('port') === undefined ? {} : { peerPort: call.number('port', { min: 1, max: 65535, whole: true })! }),
+    ...reachingOf(call),
     ...(call.text('metrics') === undefined ? {} : { metricsPort: call.number('metrics', { min: 0, max: 65535, whole: true })! }),
     tickMs: call.number('tick', { min: 20, max: 60_000, whole: true })!,
     log,
