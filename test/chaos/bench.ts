@@ -21,6 +21,7 @@ export type ChaosOptions = Shape & {
   readonly dir: string
   /** What the nodes say, as JSON lines; in `dir` by default. */
   readonly logFile?: string
+  readonly tickMs: number
   /** No task begins after so long; those under way come to their end. */
   readonly forMs?: number
   readonly say: (text: string) => void
@@ -38,6 +39,7 @@ export type ChaosRun = ChaosReport & { readonly wire?: WireCounts }
 const LOOK_MS = 50
 /** How long what is left over may take to come right: disputes that became moot, the last settlements. */
 const AFTERWARDS_MS = 180_000
+const HEARD_MS = 180_000
 /** A submission that meets a chain that is down is tried again so often. */
 const TRIES = 20
 
@@ -64,7 +66,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosRun> {
   }
   const logFile = options.logFile ?? join(dir, 'nodes.log')
   const born = performance.now()
-  const fleet = await startFleet({ dir, parts: plan.nodes, net, logFile, onLine })
+  const fleet = await startFleet({ dir, parts: plan.nodes, net, tickMs: options.tickMs, logFile, onLine })
   const closers: (() => Promise<unknown>)[] = []
   try {
     say(`${fleet.hosts.length} nodes are ready`)
@@ -189,7 +191,8 @@ function startWatch(fleet: Fleet, plan: ChaosPlan, say: (text: string) => void):
   }
 }
 
-async function startSubmitters({ submitters, dir }: ChaosOptions, fleet: Fleet, net: Net | undefined): Promise<BitloomNode[]> {
+async function startSubmitters(options: ChaosOptions, fleet: Fleet, net: Net | undefined): Promise<BitloomNode[]> {
+  const { submitters, dir } = options
   const nodes: BitloomNode[] = []
   for (let i = 0; i < submitters; i++) {
     const home = join(dir, `submitter-${i + 1}`)
@@ -204,6 +207,7 @@ async function startSubmitters({ submitters, dir }: ChaosOptions, fleet: Fleet, 
         roles: [],
         memoryBytes: 2 ** 31,
         log: () => undefined,
+        tickMs: options.tickMs,
         ...(net ? { host: HUB } : {}),
       }),
     )
@@ -234,8 +238,8 @@ async function runTasks(
   const queue = plan.tasks.map((part, i) => ({ part, i }))
   const solvers = new Set(plan.nodes.filter((n) => n.roles.includes('solver')).map((n) => n.name))
   for (const submitter of submitters)
-    for (const end = performance.now() + 60_000; offersOf(submitter, fleet, [...solvers]).length < solvers.size; ) {
-      if (performance.now() > end) throw new Error('a submitter has not heard of every offer in a minute')
+    for (const end = performance.now() + HEARD_MS; offersOf(submitter, fleet, [...solvers]).length < solvers.size; ) {
+      if (performance.now() > end) throw new Error(`a submitter has not heard of every offer in ${HEARD_MS / 1000} s`)
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
     }
   const end = performance.now() + forMs

@@ -55,6 +55,8 @@ export type FleetOptions = {
   readonly dir: string
   readonly parts: readonly NodePart[]
   readonly net?: Net | undefined
+  /** How often a node looks for a new block: every look of every node costs this one computer a millisecond or two. */
+  readonly tickMs: number
   /** Everything that nodes say, each line as JSON. */
   readonly logFile: string
   readonly onLine: (part: NodePart, line: Line) => void
@@ -114,7 +116,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
         networkFile,
         '--json',
       ]
-      const words = [...command, ...argsOf(part), ...(net ? ['--host', net.address(i)] : [])]
+      const words = [...command, ...argsOf(part, options.tickMs), ...(net ? ['--host', net.address(i)] : [])]
       hosts.push(
         openHost(part, address, words, password, {
           onLine: (line) => {
@@ -161,9 +163,9 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   }
 }
 
-function argsOf({ roles, price, cheatSlice }: NodePart): string[] {
+function argsOf({ roles, price, cheatSlice }: NodePart, tickMs: number): string[] {
   return [
-    ...['--role', roles.join(','), '--backend', 'wasm', '--threads', '1', '--deposit', '1000', '--memory', '512'],
+    ...['--role', roles.join(','), '--backend', 'wasm', '--threads', '1', '--deposit', '1000', '--memory', '512', '--tick', String(tickMs)],
     ...(roles.includes('solver') ? ['--price', String(price), '--capacity', '8'] : []),
     ...(cheatSlice === undefined ? [] : ['--cheat', String(cheatSlice)]),
   ]

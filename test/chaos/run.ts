@@ -25,6 +25,7 @@ const { values } = parseArgs({
     every: { type: 'string', default: '6' },
     longest: { type: 'string', default: '15' },
     patience: { type: 'string', default: '1' },
+    tick: { type: 'string', default: '250' },
     minutes: { type: 'string', default: '600' },
     log: { type: 'string' },
     plan: { type: 'boolean', default: false },
@@ -37,13 +38,17 @@ const HELP = `npm run chaos -- [--seed N] [--json FILE]
   --every SECONDS, --longest SECONDS   mean time between two faults (6); the longest one (15)
   --submitters N                    3
   --patience N                      longer windows for a slow or busy computer: 1 to 10
+  --tick MS                         how often a node looks for a new block (250)
   --minutes N                       no task begins after so long; those under way come to their end
   --log FILE                        what the nodes said
   --loopback                        without namespaces: no faults of the network
   --plan                            print the plan and end
 `
 const say = (text: string): void => void process.stderr.write(`${text}\n`)
-const number = (name: 'nodes' | 'tasks' | 'lanes' | 'submitters' | 'every' | 'longest' | 'patience' | 'minutes', least: number): number => {
+const number = (
+  name: 'nodes' | 'tasks' | 'lanes' | 'submitters' | 'every' | 'longest' | 'patience' | 'minutes' | 'tick',
+  least: number,
+): number => {
   const value = Number(values[name])
   if (!(value >= least && value <= 1000)) throw new Error(`--${name} ${values[name]}: give a number from ${least} to 1000`)
   return value
@@ -92,6 +97,8 @@ async function inside(dir: string, wired: boolean): Promise<number> {
     dir,
     say,
     forMs: 60_000 * number('minutes', 1),
+    tickMs: number('tick', 20),
+
     ...(values.log === undefined ? {} : { logFile: values.log }),
   })
   for (const { ok, what, detail, wrong } of run.checks) {
