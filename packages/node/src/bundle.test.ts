@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { dataRoot } from '@bitloom/dispute'
 import { type Data, encodeGraph, expr, input, makeGraph, tensorRoot, toBytes, toHex } from '@bitloom/graph'
 import { LOCAL_WINDOWS, makeSpec, rootsOf } from '@bitloom/sdk'
 import type { Hex } from 'viem'
@@ -48,6 +49,24 @@ test('the right contents are accepted as they are', async () => {
   const verdict = await fetchContents(good, spec, spec.initialState, MEMORY, everything)
   assert.ok(verdict.ok)
   assert.deepEqual([verdict.contents.state, verdict.contents.data], [[w], [x]])
+})
+
+test('a task without data is a task like any other', async () => {
+  const alone = makeGraph(
+    [{ name: 'w', kind: 'state', dtype: 'f32', shape: [4] }],
+    [expr('add', [input(0, 'f32', [4]), input(0, 'f32', [4])])],
+    input(0, 'f32', [4]),
+  )
+  const file = encodeGraph(alone)
+  const own = makeSpec(alone, rootsOf([w]), [], plan)
+  assert.equal(own.dataRoot, toHex(dataRoot([])))
+  const bundle = bundleOf([w], [], file)
+  assert.equal(isBundle(JSON.parse(JSON.stringify(bundle))), true)
+  const verdict = await fetchContents(bundle, own, own.initialState, MEMORY, serve(file, toBytes(w)))
+  assert.ok(verdict.ok, JSON.stringify(verdict))
+  assert.deepEqual([verdict.contents.state, verdict.contents.data], [[w], []])
+  const lied = await fetchContents(bundle, { ...own, dataRoot: own.initialState }, own.initialState, MEMORY, serve(file, toBytes(w)))
+  assert.equal(lied.ok ? '' : lied.fault, 'bundle')
 })
 
 test('each thing that is wrong has its reason, and the right one to blame', async () => {

@@ -1,5 +1,6 @@
 // A task's contents as they travel: which blobs make up its graph, state and data, and whether they are what the chain says.
 
+import { dataRoot } from '@bitloom/dispute'
 import {
   bytesOf,
   canonical,
@@ -93,7 +94,7 @@ export async function fetchContents(
     )
   if (bundle.stateRoots.length === 0 || rootsRoot(bundle.stateRoots) !== startState)
     return no('bundle', 'the state roots do not hash to the state the task starts from')
-  if (bundle.dataRoots.length === 0 || rootsRoot(bundle.dataRoots) !== spec.dataRoot)
+  if (toHex(dataRoot(bundle.dataRoots.map(fromHex), true)) !== spec.dataRoot)
     return no('bundle', "the data roots do not hash to the spec's data root")
   const file = await fetchBlob(bundle.graphRoot, bundle.graphBytes, bundle.urls)
   if (!file) return no('missing', 'the graph cannot be fetched')

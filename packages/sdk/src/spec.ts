@@ -91,7 +91,8 @@ export function makeSpec(graph: Graph, stateRoots: readonly Uint8Array[], dataRo
   return {
     graphId: toHex(graphId(graph)),
     initialState: toHex(itemsRoot(stateRoots)),
-    dataRoot: toHex(itemsRoot(dataRoots)),
+    // without data slots 32 zero bytes, as dispute/commit's dataRoot says
+    dataRoot: toHex(dataRoots.length === 0 ? new Uint8Array(32) : itemsRoot(dataRoots)),
     exprs: graph.exprs.length,
     stateSlots: stateRoots.length,
     dataSlots: dataRoots.length,

@@ -192,7 +192,7 @@ export function openBlobStore({
         throw new RangeError(`read: ${root} has no bytes ${start} to ${end}`)
       const there = Math.min(end, stored)
       if (start < there)
-        yield* createReadStream(pathOf(root), { start, end: there - 1, highWaterMark: 1 << 18 }) as AsyncIterable<Uint8Array>
+        yield* createReadStream(pathOf(root), { start, end: there - 1, highWaterMark: 1 << 19 }) as AsyncIterable<Uint8Array>
       for (let at = Math.max(start, stored); at < end; at += GROUP_BYTES) yield new Uint8Array(Math.min(GROUP_BYTES, end - at))
     },
     async groups(root, bytes) {
