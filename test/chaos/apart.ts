@@ -38,7 +38,8 @@ export async function runApart(command: readonly string[], program: readonly str
   const script = 'mount -t tmpfs tmpfs /run && mkdir /run/netns && exec "$@"'
   const child = spawn(command[0]!, [...command.slice(1), 'sh', '-c', script, 'sh', ...program], { stdio: 'inherit', env })
   const end = (): void => void child.kill('SIGKILL') // --kill-child passes it on
-  process.on('exit', end)
+  // first of all: whoever removes the run's folder as we exit must find nobody in it
+  process.prependListener('exit', end)
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
   const status = await new Promise<number>((resolve, reject) => {
     child.once('error', reject)
