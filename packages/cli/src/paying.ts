@@ -67,7 +67,7 @@ export function within(offers: readonly Priced[], { budgetWei, deadlineSeconds }
   const soonest = affordable.reduce((a, b) => (b.seconds < a.seconds ? b : a))
   if (inTime.length === 0)
     throw new RefusedError(
-      `This takes about ${stretch(soonest.seconds)} with the fastest offer${affordable.length < offers.length ? ' within the budget' : ''}; the deadline is in ${stretch(deadlineSeconds!)}.\nAllow more time with --deadline, check less with --assurance spot, or train fewer slices with --slices.`,
+      `This takes about ${stretch(soonest.seconds)} with the fastest offer${affordable.length < offers.length ? ' within the budget' : ''}; the deadline is in ${stretch(deadlineSeconds!)}.\nAllow more time with --deadline, or train fewer slices with --slices.`,
     )
   return inTime
 }
