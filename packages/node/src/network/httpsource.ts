@@ -6,12 +6,11 @@ import { Agent as HttpsAgent, get as httpsGet } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
 import { mayReach, type Scope } from './addresses.ts'
 import { groupsOf } from './groups.ts'
+import { plainClient } from './plainhttp.ts'
 import { type Answer, type Part, type Patience, partBytes, type Source, type TroubleKind } from './source.ts'
 
 const MAX_URL_LENGTH = 256
 const MAX_HEADER_BYTES = 8192
-/** What a socket reads at once: fewer, larger pieces. */
-const READ_BYTES = 1 << 18
 
 /** The source at a base address such as http://1.2.3.4:5678; or why that is none for a node of this scope. */
 export function httpSource(
@@ -22,17 +21,26 @@ export function httpSource(
   if (base === undefined) return { ok: false, detail: 'not an http address' }
   const { origin, host, port, secure } = base
   if (isIP(host) !== 0 && !mayReach(host, port, scope)) return { ok: false, detail: `${host}:${port} is no address that peers send us to` }
-  const agent = secure
-    ? new HttpsAgent({ keepAlive: true })
-    : new HttpAgent({ keepAlive: true, onread: undefined, highWaterMark: READ_BYTES } as object)
+  const agent = secure ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true })
   const lookup = guardedLookup(port, scope)
+  const plain = secure ? undefined : plainClient(host, port, lookup)
   return {
     ok: true,
     source: {
       name: url,
       last: false,
-      read: (part, onBytes, patience, signal) => download({ origin, secure, agent, lookup, part, onBytes, patience, signal }),
-      close: () => agent.destroy(),
+      async read(part, onBytes, patience, signal) {
+        const { root, bytes, range } = part
+        if (plain !== undefined && range !== 'groups' && range.end > range.start) {
+          const answer = await plain.get({ path: `/blob/${root.slice(2)}?bytes=${bytes}`, range, onBytes, patience, signal })
+          if (answer !== 'unusual') return answer
+        }
+        return download({ origin, secure, agent, lookup, part, onBytes, patience, signal })
+      },
+      close: () => {
+        agent.destroy()
+        plain?.close()
+      },
     },
   }
 }
