@@ -131,7 +131,8 @@ export async function openServices(options: ServiceOptions): Promise<Services> {
       announce: placement.announce,
       bootstrap: network.bootstrap,
       book: { load: () => store.get('node', 'addresses'), save: (addresses) => store.put('node', 'addresses', addresses) },
-      mdns: options.mdns ?? placement.home,
+      // neighbours of another market would only take each other's offers for forgeries
+      ...((options.mdns ?? placement.home) ? { mdns: network.contracts.Market.slice(2, 10).toLowerCase() } : {}),
       behindRouter: options.behindRouter ?? false,
       onBan: (who, fault) => log('banned', { who, fault }),
       onError: (error) => log('handler-failed', { error: String(error) }),

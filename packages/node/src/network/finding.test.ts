@@ -127,8 +127,35 @@ test('neighbours find each other by multicast, without any first peer', async (t
     .flat()
     .find((face) => face !== undefined && face.family === 'IPv4' && !face.internal)
   if (lan === undefined) return t.skip('no interface but loopback: there is no neighbourhood to ask')
+  if (!(await multicasts())) return t.skip('this machine does not deliver multicast to itself')
   const listen = [`/ip4/${lan.address}/tcp/0`]
-  const a = await peer({ listen, mdns: true })
-  const b = await peer({ listen, mdns: true })
+  const a = await peer({ listen, mdns: 'here' })
+  const stranger = await peer({ listen, mdns: 'elsewhere' })
+  const b = await peer({ listen, mdns: 'here' })
   await until('neighbours', 25, () => a.connected().includes(b.id))
+  await sleep(500)
+  assert.deepEqual(stranger.connected(), [])
 })
+
+/** Whether a datagram to a group that this machine has joined comes back to it. */
+async function multicasts(): Promise<boolean> {
+  const { createSocket } = await import('node:dgram')
+  const socket = createSocket({ type: 'udp4', reuseAddr: true })
+  try {
+    return await new Promise<boolean>((resolve) => {
+      socket.on('error', () => resolve(false))
+      socket.on('message', () => resolve(true))
+      socket.bind(0, () => {
+        try {
+          socket.addMembership('224.0.0.251')
+        } catch {
+          return resolve(false) // no route for multicast: what is asked here
+        }
+        socket.send('x', socket.address().port, '224.0.0.251')
+        setTimeout(() => resolve(false), 2000).unref()
+      })
+    })
+  } finally {
+    socket.close()
+  }
+}

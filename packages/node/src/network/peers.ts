@@ -52,7 +52,7 @@ export { MAX_CONNECTIONS, WANTED_CONNECTIONS } from './limits.ts'
 
 /** Relays that a node behind a router looks for. */
 const WANTED_RELAYS = 2
-const MDNS_TAG = '_bitloom._udp.local'
+const mdnsTag = (network: string): string => `_bitloom-${network}._udp.local`
 
 export interface PeersOptions {
   /** Secret from which the peer's identity is derived; the same secret is the same peer. Default: a fresh one. */
@@ -65,8 +65,8 @@ export interface PeersOptions {
   readonly bootstrap?: readonly string[]
   /** Where addresses of peers that answered are kept between two lives. Default: in memory only. */
   readonly book?: BookKeeper
-  /** Finds neighbours by multicast DNS. Default: no. */
-  readonly mdns?: boolean
+  /** Finds neighbours by multicast DNS, those that look for the same network: a short name of letters and digits. Default: does not look. */
+  readonly mdns?: string
   /** Behind a router that lets nobody in: be reached through peers that serve as relays. Default: no. */
   readonly behindRouter?: boolean
   /** Serve as a relay for such peers, within limits (limits.ts). Default: yes, unless behind a router. */
@@ -168,7 +168,7 @@ export async function startPeers(options: PeersOptions = {}): Promise<Peers> {
     },
     // Its pings abort connections that are merely busy (seen after 20 s of four parallel streams); streams have time-outs of their own.
     connectionMonitor: { abortConnectionOnPingFailure: false },
-    ...(options.mdns ? { peerDiscovery: [mdns({ serviceTag: MDNS_TAG })] } : {}),
+    ...(options.mdns ? { peerDiscovery: [mdns({ serviceTag: mdnsTag(options.mdns) })] } : {}),
     services: {
       identify: identify(),
       ping: ping(),
