@@ -58,12 +58,12 @@ contract CourtTest is Scene {
         dispute.timeout(gameId);
         assertEq(uint256(market.claimOf(claimId).status), uint256(ClaimStatus.Void));
         assertStatus(taskId, TaskStatus.Halted);
-        // half of the bond of 32 and half of the attester's seat
-        assertEq(stake.freeOf(challenger), FUNDS / 2 + 16 ether + 50 ether, "challenger");
+        // half of the bond of 32; what the attester loses is burnt
+        assertEq(stake.freeOf(challenger), FUNDS / 2 + 16 ether, "challenger");
         assertEq(stake.freeOf(submitter), 72 ether + 8 ether, "submitter");
         assertEq(stake.freeOf(solver), FUNDS / 2 - 32 ether, "solver");
         assertEq(stake.freeOf(attester), FUNDS / 2 - 100 ether, "attester");
-        assertEq(stake.burntWei(), 8 ether + 50 ether, "burnt");
+        assertEq(stake.burntWei(), 8 ether + 4 ether, "burnt");
         assertEq(stake.lockedOf(challenger) + stake.lockedOf(solver), 0, "locked");
         assertConserved();
     }
@@ -114,10 +114,7 @@ contract CourtTest is Scene {
         dispute.timeout(gameId);
         assertStage(claimId, Stage.Closed);
         assertEq(market.recordOf(solver).convictions, 1);
-        // the seat of the one that attested segment 2 is only lost if that was dealt to it
-        address[] memory attesters = audit.attesters(claimId, 2);
-        uint256 half = attesters.length == 0 ? 0 : 50 ether;
-        assertEq(stake.freeOf(drawn[0]), FUNDS / 2 - 100 ether + 16 ether + half, "bounty");
+        assertEq(stake.freeOf(drawn[0]), FUNDS / 2 - 100 ether + 16 ether, "bounty");
         assertConserved();
     }
 }

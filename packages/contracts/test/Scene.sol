@@ -305,8 +305,13 @@ abstract contract Scene is Test {
         (uint256 taskId, uint256 slice) = sliceOf(claimId);
         Assignment[] memory all = audit.assignmentsOf(claimId);
         bytes32[] memory leaves = leavesOf(taskId, slice);
-        d = Disclosure(new uint32[](all.length), new bytes32[](all.length), new bytes32[](all.length), new bytes32[][](all.length));
+        // in a quorum every segment stands once for each place
+        uint256 n = 0;
         for (uint256 k = 0; k < all.length; ++k) {
+            if (k == 0 || all[k].segment != all[n - 1].segment) all[n++].segment = all[k].segment;
+        }
+        d = Disclosure(new uint32[](n), new bytes32[](n), new bytes32[](n), new bytes32[][](n));
+        for (uint256 k = 0; k < n; ++k) {
             uint32 segment = all[k].segment;
             d.segments[k] = segment;
             d.states[k] = stateOf(taskId, slice, segment);

@@ -202,9 +202,10 @@ contract Audit is IDocket {
         emit Sealed(claimId, msg.sender, sealed_);
         Place[] storage places = _places[claimId];
         if (c.sealedCount != _occupied(places)) return;
-        // A quorum goes on when it is complete; the places that no seat was found for are drawn for once more.
-        if (c.quorum && c.sealedCount != c.verifiers) _nextRound(claimId, c);
-        else _enter(claimId, c, Stage.Disclosing, c.discloseSeconds);
+        // A quorum goes on when it is complete. Places that no seat was found for are drawn for once more; in the last round `redraw` ends it when
+        // the time is over, since a seal must never be refused because the market cannot void a claim in dispute.
+        if (!c.quorum || c.sealedCount == c.verifiers) _enter(claimId, c, Stage.Disclosing, c.discloseSeconds);
+        else if (c.round + 1 < MAX_ROUNDS) _nextRound(claimId, c);
     }
 
     /// Anybody, when the time to seal is over: the silent lose a part of their seat and their place, which is drawn anew.
@@ -305,6 +306,8 @@ contract Audit is IDocket {
         emit Unmasked(claimId, root);
         if (c.stage == Stage.Disclosing) {
             c.masked = true;
+            // SAFETY: its games are moot, so whoever challenged a lie needs the time to challenge it again before `lapse` ends the claim at a lower price.
+            _enter(claimId, c, Stage.Disclosing, c.discloseSeconds);
         } else if (_sealedEnough(claimId, c)) {
             c.masked = true;
             Place[] storage places = _places[claimId];

@@ -27,8 +27,10 @@ contract Market is ITasks {
     uint256 public constant WITHHELD_SHARE = 4;
     /// Missing a slice's deadline costs a tenth of the bond, to the submitter: computers do fail.
     uint256 public constant MISSED_SHARE = 10;
-    /// A seat of a verifier that attested a convicted segment: half to the challenger, half burnt.
-    uint256 public constant ATTESTER_SHARE = 2;
+    /// Those who attested a convicted segment lose together at most what an eighth of the bond is worth, burnt, out of their seats. A conviction
+    /// proves that the solver's answers were wrong, not that its claim was: it can lose on purpose, to a challenger of its own, and whoever attested the
+    /// truth must then be neither worth robbing (nobody gets what they lose) nor cheap to ruin (whoever loses on purpose loses an eighth at least).
+    uint256 public constant ATTESTERS_BURN_SHARE = 8;
 
     ILedger public immutable stake;
     IDocket public immutable audit;
@@ -280,8 +282,9 @@ contract Market is ITasks {
         record.convictions += 1;
         record.streak = 0;
 
-        uint256 challengerWei = _takeBond(task.solver, task.submitter, challenger, _terms[taskId].bondWei);
-        challengerWei += _takeSeats(claimId, challenger, segment);
+        uint256 bondWei = _terms[taskId].bondWei;
+        uint256 challengerWei = _takeBond(task.solver, task.submitter, challenger, bondWei);
+        _burnSeats(claimId, segment, bondWei / ATTESTERS_BURN_SHARE);
         audit.close(claimId);
         emit Convicted(taskId, claimId, challenger, task.solver, segment, challengerWei);
         _halt(taskId, task);
@@ -300,10 +303,11 @@ contract Market is ITasks {
         task.openClaim = 0;
         uint256 bondWei = _terms[taskId].bondWei;
         uint256 penaltyWei = 0;
+        // Nothing is proved, so nothing is taken; but whoever's data three rounds of verifiers could not get is audited whole again for a while.
+        _records[task.solver].streak = 0;
         if (fault) {
             penaltyWei = bondWei / WITHHELD_SHARE;
             _records[task.solver].withheld += 1;
-            _records[task.solver].streak = 0;
             _slash(task.solver, task.submitter, penaltyWei / 2);
             _slash(task.solver, address(stake), penaltyWei - penaltyWei / 2);
         }
@@ -321,6 +325,8 @@ contract Market is ITasks {
         _mayClaim(taskId, slice, solver);
         priceWei = _terms[taskId].slicePriceWei;
         _payPool(taskId, priceWei);
+        // Jackpots are measured by this: exactly so many times what was paid.
+        priceWei -= priceWei % POOL_FEE_SHARE;
     }
 
     /// The claim showed a decoy. What it is about from now on is `root`; games about the decoy are moot in the court and block nothing here.
@@ -497,13 +503,12 @@ contract Market is ITasks {
         challengerWei += stake.reward(challenger, bondWei / POOL_SHARE);
     }
 
-    function _takeSeats(uint256 claimId, address challenger, uint32 segment) private returns (uint256 challengerWei) {
+    /// Burns `amountWei` in equal parts out of the seats of those who attested the segment.
+    function _burnSeats(uint256 claimId, uint32 segment, uint256 amountWei) private {
         address[] memory attesters = audit.attesters(claimId, segment);
         uint256[] memory seats = audit.seatsOf(claimId, attesters);
-        uint256 seatWei = stake.SEAT_WEI();
         for (uint256 i = 0; i < seats.length; ++i) {
-            challengerWei += stake.slashSeat(seats[i], attesters[i], seatWei / ATTESTER_SHARE, challenger);
-            stake.slashSeat(seats[i], attesters[i], seatWei, address(0));
+            stake.slashSeat(seats[i], attesters[i], amountWei / seats.length, address(0));
         }
     }
 

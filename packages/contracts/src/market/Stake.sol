@@ -231,13 +231,14 @@ contract Stake is ILedger {
         }
     }
 
-    /// The market or the audit: takes from a seat what is there, and jails it. A seat that `owner` no longer holds gives nothing.
+    /// The market or the audit: takes from a seat what is there. The audit's slashes, for what a verifier itself did or left undone, jail it; the
+    /// market's, for what it attested, when less than half of a seat is left. A seat that `owner` no longer holds gives nothing.
     function slashSeat(uint256 index, address owner, uint256 amountWei, address to) external only(market, audit) returns (uint256 takenWei) {
         Seat storage seat = _seats[index];
         if (seat.owner != owner) return 0;
-        if (seat.activeUntil == 0) seat.activeUntil = uint48(block.timestamp);
         takenWei = amountWei < seat.stakeWei ? amountWei : seat.stakeWei;
         seat.stakeWei -= takenWei;
+        if (seat.activeUntil == 0 && (msg.sender == audit || seat.stakeWei < SEAT_WEI / 2)) seat.activeUntil = uint48(block.timestamp);
         _give(to, takenWei);
         emit SeatSlashed(index, owner, to, takenWei);
     }
