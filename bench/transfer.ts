@@ -5,7 +5,18 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, createReadStream, createWriteStream, fsyncSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  createReadStream,
+  createWriteStream,
+  fsyncSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -23,7 +34,7 @@ const SELF = fileURLToPath(import.meta.url)
 const BAR = 0.7
 type Served = { readonly http: string; readonly second: string; readonly peer: string; readonly port: number }
 type Order = { readonly dir: string; readonly root: Root; readonly bytes: number; readonly served: Served; readonly rounds: number }
-type Way = 'plain TCP copy' | 'one peer' | 'two peers' | 'libp2p stream'
+type Way = 'bare TCP copy' | 'TCP copy by streams' | 'one peer' | 'two peers' | 'libp2p stream'
 type Times = Record<Way, { readonly seconds: number[]; readonly cpuSeconds: number[] }>
 
 /** Serves the blob in every way, on one address, and says where. */
@@ -126,16 +137,33 @@ async function get({ dir, root, bytes, served, rounds }: Order): Promise<void> {
     if (verdict.badPeers.length > 0) throw new Error(JSON.stringify(verdict.badPeers))
     rmSync(store.dir, { recursive: true })
   }
+  /** As plain as it gets: what a socket gives into one buffer, that into the file. */
   const copied = async (): Promise<void> => {
     const path = join(dir, 'copy')
-    await pipeline(connect(served.port, host), createWriteStream(path, { highWaterMark: 1 << 20 }))
-    const handle = openSync(path, 'r')
-    fsyncSync(handle)
-    closeSync(handle)
+    const file = openSync(path, 'w')
+    const buffer = Buffer.allocUnsafe(1 << 18)
+    let copiedBytes = 0
+    const callback = (count: number): boolean => {
+      for (let done = 0; done < count; ) done += writeSync(file, buffer, done, count - done)
+      copiedBytes += count
+      return true
+    }
+    const socket = connect({ port: served.port, host, onread: { buffer, callback } })
+    await once(socket, 'close')
+    if (copiedBytes !== bytes) throw new Error(`the plain copy has ${copiedBytes} of ${bytes} bytes`)
+    fsyncSync(file)
+    closeSync(file)
+    rmSync(path)
+  }
+  /** As a Node program would usually copy. */
+  const streamed = async (): Promise<void> => {
+    const path = join(dir, 'copy')
+    await pipeline(connect(served.port, host), createWriteStream(path, { highWaterMark: 1 << 20, flush: true }))
     rmSync(path)
   }
   const ways: Record<Way, () => Promise<void>> = {
-    'plain TCP copy': copied,
+    'bare TCP copy': copied,
+    'TCP copy by streams': streamed,
     'one peer': () => fetched([served.http]),
     'two peers': () => fetched([served.http, served.second]),
     'libp2p stream': () => fetched([], true),
@@ -264,17 +292,17 @@ async function main(): Promise<void> {
 /** Prints a link's table; the best round of each way counts, since others use the machine too, and all rounds are in the results. */
 function shown(link: string, bytes: number, times: Times): Record<string, unknown> {
   const best = (way: Way): number => bytes / 1e6 / Math.min(...times[way].seconds)
-  const plain = best('plain TCP copy')
+  const [bare, streams] = [best('bare TCP copy'), best('TCP copy by streams')]
   console.log(`${link}: ${bytes / 1e6} MB, from disk to disk, written through`)
   const rows = (Object.keys(times) as Way[]).map((way) => {
     const cpu = Math.min(...times[way].cpuSeconds)
-    console.log(
-      `  ${way.padEnd(16)} ${best(way).toFixed(0).padStart(5)} MB/s  ${(best(way) / plain).toFixed(2).padStart(5)} of plain  ${cpu.toFixed(2)} s of CPU`,
-    )
-    return [way, { bestMBs: best(way), ofPlain: best(way) / plain, ...times[way] }]
+    const ratios = `${(best(way) / bare).toFixed(2).padStart(5)} of bare ${(best(way) / streams).toFixed(2).padStart(5)} of streams`
+    console.log(`  ${way.padEnd(20)} ${best(way).toFixed(0).padStart(5)} MB/s ${ratios}  ${cpu.toFixed(2)} s of CPU`)
+    return [way, { bestMBs: best(way), ofBare: best(way) / bare, ofStreams: best(way) / streams, ...times[way] }]
   })
-  console.log(`  at least ${BAR} of a plain copy: ${best('one peer') / plain >= BAR ? 'yes' : 'NO'}`)
-  return { link, ...Object.fromEntries(rows), met: best('one peer') / plain >= BAR }
+  const met = Math.max(best('one peer'), best('two peers')) >= BAR * Math.max(bare, streams)
+  console.log(`  at least ${BAR} of the faster copy: ${met ? 'yes' : 'NO'}`)
+  return { link, ...Object.fromEntries(rows), met }
 }
 
 /** Bytes that no compression and no sparse file could fake. */

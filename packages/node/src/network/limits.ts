@@ -27,8 +27,8 @@ export const DIAL_TIMEOUT_MS = 5_000
 
 // Streams and the memory behind them
 /** Streams that a peer may open on one connection, also before the first is negotiated. */
-export const MAX_STREAMS = 96
-export const MAX_EARLY_STREAMS = 64
+export const MAX_STREAMS = 48
+export const MAX_EARLY_STREAMS = 48
 /** Bytes that may be under way to us on one stream: what it may make us hold. */
 export const MAX_STREAM_WINDOW_BYTES = 2 << 20
 
