@@ -6,7 +6,7 @@
 // operation is done. Here both play in this process; on a chain the same moves are transactions to Dispute.sol, which refuses the same ones.
 
 import assert from 'node:assert/strict'
-import { apply, cheat, type Game, type Move, openGame, play, replay, wordOf } from '@bitloom/dispute'
+import { apply, cheat, type Game, type Move, openGame, play, replay } from '@bitloom/dispute'
 import { elementOf } from '@bitloom/dispute/knowledge'
 import { wasm } from '@bitloom/engine'
 import { costOf, ofBits, toHex, unravel } from '@bitloom/graph'
@@ -34,26 +34,28 @@ function told(before: Game, move: Move, after: Game): string {
   const name = `expr ${after.expr} (${graph.exprs[after.expr]!.op})`
   switch (move.kind) {
     case 'bisect':
-      return `here are ${move.values.length} ${before.level === 'steps' ? 'moments' : 'running sums'} between ${before.from} and ${before.to}`
+      return `here are ${move.values.length} moments between ${before.from} and ${before.to}`
+    case 'bisectFold':
+      return `here are ${move.words.length} running sums between ${before.from} and ${before.to}`
     case 'open':
-      return `step ${before.step} began with state ${short(move.preState)}, ended with ${short(move.postState)}; the trace of its ${before.exprs} exprs is ${short(move.trace)}`
+      return `step ${before.from} began with state ${short(move.opened.preState)}, ended with ${short(move.opened.postState)}; here are ${move.values.length} hashes of the trace of its ${before.exprs} exprs`
     case 'descend':
       return `here are the ${move.values.length} hashes below ${short(before.node)}`
-    case 'enter':
-      return `my ${move.level} has another root`
+    case 'enterState':
+      return 'my state has another root'
     case 'pick':
       if (before.level === 'steps') return `I agree on what stands after ${after.from} steps, not after ${after.to}`
       if (before.level === 'fold')
-        return `I agree on ${float(wordOf(after.lo))} after ${after.from} terms, not on ${float(wordOf(after.hi))} after ${after.to}`
-      return `the first that is not mine is number ${move.index}${after.level === 'expr' ? `: ${name}` : ''}`
+        return `I agree on ${float(after.words[0]!)} after ${after.from} terms, not on ${float(after.words[1]!)} after ${after.to}`
+      return `the first that is not mine is number ${move.picked.index}`
     case 'showExpr':
-      return `${name} is ${graph.exprs[after.expr]!.dtype}[${graph.exprs[after.expr]!.shape}], here is its proof against the graph's id`
+      return `the first that is not mine is number ${move.picked.index}: ${name} is ${graph.exprs[after.expr]!.dtype}[${graph.exprs[after.expr]!.shape}], here is its proof against the graph's id`
     case 'showChunk':
       return `here are the 1,024 bytes that ${short(before.node)} is the hash of`
     case 'pickElement':
-      return `element [${unravel(after.element, graph.exprs[after.expr]!.shape)}] is not ${float(wordOf(after.hi))}`
-    case 'proveScalar':
-      return `then here are the ${move.operands.length} operands of term ${before.from}, each proved against your trace`
+      return `element [${unravel(after.element, graph.exprs[after.expr]!.shape)}] is not ${float(after.words[1]!)}`
+    case 'proveTerm':
+      return `I agree on ${float(before.words[move.index]!)}, not on the next; here are the ${move.operands.length} operands of the term between, each proved against your trace`
     default:
       return move.kind
   }
@@ -70,7 +72,7 @@ assert.deepEqual([match.game.step, verdict.expr, verdict.element, verdict.term],
 const last = match.moves[match.moves.length - 1]!
 console.log(`
 After ${exchanges} exchanges one scalar step is left, and the judge does it:
-  accumulator before   ${float(wordOf(last.before.lo))}
+  accumulator before   ${float(last.move.kind === 'proveTerm' ? last.before.words[last.move.index]! : 0)}
   the solver claimed   ${float(verdict.claimed)}
   it is                ${float(verdict.computed)}
 The solver is convicted.`)

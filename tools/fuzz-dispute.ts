@@ -4,20 +4,11 @@
 //   node tools/fuzz-dispute.ts mnist             one game about an MLP 784-128-10, 50 steps a segment: rounds and gas of each move
 import { readFileSync, writeFileSync } from 'node:fs'
 import { Dispute } from '@bitloom/contracts'
-import { cheat, elementOf, type Game, GROUNDS, LEVELS, replay, SIDES } from '@bitloom/dispute'
+import { cheat, elementOf, type Game, GROUNDS, type Move, moverOf, packGame, replay, stateHash } from '@bitloom/dispute'
 import { wasm } from '@bitloom/engine'
-import { type Graph, toHex } from '@bitloom/graph'
+import { fromHex, type Graph, toHex } from '@bitloom/graph'
 import { mnistJob } from '@bitloom/model'
-import {
-  type Abi,
-  type AbiFunction,
-  type AbiParameter,
-  encodeAbiParameters,
-  encodeFunctionData,
-  type Hex,
-  keccak256,
-  toFunctionSelector,
-} from 'viem'
+import { type Abi, encodeFunctionData, type Hex, toFunctionSelector } from 'viem'
 import { calldataOf, callerOf, caseOf, courtStub, startCourt } from '../test/e2e/court.ts'
 import { alphabetQuarrel, dice, everyOpQuarrel, type Quarrel, type Script, script } from '../test/e2e/dispute-games.ts'
 import { compile } from './solidity.ts'
@@ -25,6 +16,7 @@ import { compile } from './solidity.ts'
 const BASE = 1_000_000
 /** Whoever plays in the vectors: nobody's keys. */
 const SOLVER = `0x${'50'.repeat(20)}` as const
+const CHALLENGER = '0x0000000000000000000000000000000000c4a11e'
 const FILE = new URL('../vectors/dispute.json', import.meta.url)
 
 /** A quarrel about one wrong product-sum in the first layer of the quickstart's network, at step 31 of a segment of 50. */
@@ -74,46 +66,37 @@ const permuted = everyOpQuarrel(() => 1, 'shape', { kind: 'probe', step: 0 }).so
   (e) => e.op === 'permute' && e.shape.join() === '4,3',
 )
 
-const gameType = ((Dispute.abi as Abi).find((e) => e.type === 'function' && e.name === 'gameOf') as AbiFunction)
-  .outputs[0] as AbiParameter & { components: AbiParameter[] }
-const gameParameter = gameType.components.find((c) => c.name === 'game') as AbiParameter & { components: AbiParameter[] }
-const enums: Record<string, readonly string[]> = { level: LEVELS, toMove: SIDES }
-
-/** The hash of `abi.encode(game)`. */
-function stateHash(game: Game): Hex {
-  const value = Object.fromEntries(
-    gameParameter.components.map(({ name, type }) => {
-      const v = game[name as keyof Game]
-      const list = enums[name!]
-      return [name, v instanceof Uint8Array ? toHex(v) : list ? list.indexOf(v as string) : type === 'uint64' ? BigInt(v as number) : v]
-    }),
-  )
-  return keccak256(encodeAbiParameters([gameParameter], [value]))
-}
+/** What the contract keeps of a game: nothing once it is over. */
+const kept = (game: Game): Hex => toHex(game.level === 'over' ? new Uint8Array(32) : stateHash(packGame(game)))
 
 function vectors(): string {
   const stub = courtStub()
-  const arbiter = compile(['src/arbiter/Arbiter.sol', 'src/dispute/Dispute.sol']).flatMap((c) => c.abi as Abi)
+  const arbiter = compile(['src/arbiter/Arbiter.sol', 'src/dispute/Dispute.sol', 'src/dispute/Facts.sol']).flatMap((c) => c.abi as Abi)
   const selectors = new Map(arbiter.flatMap((e) => (e.type === 'error' ? [[e.name, toFunctionSelector(e as never)] as const] : [])))
   const selectorOf = (name: string): Hex => selectors.get(name) ?? fail(`no contract has an error ${name}`)
   const games = quarrels().map(({ quarrel, roll, refusals }, i) => {
-    const played: Script = script(quarrel, roll, BASE, refusals)
+    const played: Script = script(quarrel, roll, BASE, refusals, {
+      claimId: i + 1,
+      solver: fromHex(SOLVER),
+      challenger: fromHex(CHALLENGER),
+    })
     const { claim, spec, challenge } = caseOf(played, SOLVER, BigInt(i + 1))
     const verdict = played.tries.flatMap((t) => (t.outcome.ok && t.outcome.verdict ? [t.outcome.verdict] : []))[0]!
     return {
       name: played.name,
       put: encodeFunctionData({ abi: stub.abi, functionName: 'put', args: [BigInt(i + 1), claim, spec] }),
       challenge: encodeFunctionData({ abi: Dispute.abi as Abi, functionName: 'challenge', args: challenge }),
-      opened: stateHash(played.game),
+      opened: kept(played.game),
       segment: played.challenge.segment,
+      sealedUntil: played.sealedUntil,
       convicted: verdict.convicted,
       ground: GROUNDS.indexOf(verdict.ground),
       kinds: played.tries.map((t) => t.move.kind),
       by: played.tries.map((t) => ['solver', 'challenger', 'anyone'].indexOf(callerOf(t.move))),
       at: played.tries.map((t) => t.at),
-      data: played.tries.map((t) => calldataOf(BigInt(i), t.move)),
+      data: played.tries.map((t) => calldataOf(BigInt(i), t.brought, t.move)),
       error: played.tries.map((t) => (t.outcome.ok ? '0x' : selectorOf(t.outcome.error))),
-      state: played.tries.map((t) => (t.outcome.ok ? stateHash(t.outcome.game) : `0x${'00'.repeat(32)}`)),
+      state: played.tries.map((t) => (t.outcome.ok ? kept(t.outcome.game) : `0x${'00'.repeat(32)}`)),
     }
   })
   return `${JSON.stringify({ base: BASE, solver: SOLVER, games }, null, 1)}\n`
@@ -127,8 +110,8 @@ async function fuzz(count: number, seed: string): Promise<void> {
       const name = `${seed}/${i}`
       const roll = dice(name)
       const quarrel = roll(2) === 0 ? alphabetQuarrel(roll, name) : everyOpQuarrel(roll, name)
-      await court.play((base) => {
-        const played = script(quarrel, roll, base, 4)
+      await court.play((base, players) => {
+        const played = script(quarrel, roll, base, 4, players)
         moves += played.tries.length
         return played
       })
@@ -142,9 +125,9 @@ async function fuzz(count: number, seed: string): Promise<void> {
 async function mnist(): Promise<void> {
   const court = await startCourt()
   try {
-    const used = await court.play((base) => script(mnistQuarrel(), dice('mnist'), base, 0))
+    const used = await court.play((base, players) => script(mnistQuarrel(), dice('mnist'), base, 0, players))
     for (const { kind, gas } of used) console.log(`${kind.padEnd(12)} ${gas}`)
-    const solvers = used.filter(({ kind }) => ['bisect', 'open', 'descend', 'showChunk'].includes(kind)).length
+    const solvers = used.filter(({ kind }) => kind !== 'challenge' && moverOf(kind as Move['kind']) === 'solver').length
     console.log(
       `${solvers} reveals of the solver, ${used.length - solvers} transactions of the challenger, ${used.reduce((n, u) => n + u.gas, 0n)} gas in all`,
     )

@@ -5,8 +5,8 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Arbiter, Dispute } from '@bitloom/contracts'
-import { type Challenge, callOf, firstDifferenceOf, type GameWire, GROUNDS, type Move, verdictFromWire } from '@bitloom/dispute'
-import { toHex } from '@bitloom/graph'
+import { type Challenge, callOf, GROUNDS, type Move, moverOf, type Packed, packGame, stateHash, verdictFromWire } from '@bitloom/dispute'
+import { fromHex, toHex } from '@bitloom/graph'
 import {
   type Abi,
   type Address,
@@ -18,12 +18,14 @@ import {
   encodeFunctionData,
   type Hex,
   http,
+  parseEventLogs,
   publicActions,
   RawContractError,
+  type TransactionReceipt,
   walletActions,
 } from 'viem'
 import { compile } from '../../tools/solidity.ts'
-import type { Script, Tried } from './dispute-games.ts'
+import type { Players, Script, Tried } from './dispute-games.ts'
 
 const BOND = 10n ** 19n
 const GAS = 30_000_000n
@@ -33,7 +35,7 @@ export type GasUsed = { readonly kind: string; readonly gas: bigint }
 
 export type Court = {
   /** Opens the script's game and plays it; throws where the chain says anything else than TypeScript. */
-  readonly play: (script: (base: number) => Script) => Promise<GasUsed[]>
+  readonly play: (script: (base: number, players: Players) => Script) => Promise<GasUsed[]>
   readonly stop: () => Promise<void>
 }
 
@@ -48,7 +50,7 @@ export function caseOf(script: Script, solver: Address, claimId: bigint) {
     ...{ exprs: terms.exprs, stateSlots: terms.stateSlots, dataSlots: terms.dataSlots, probe: terms.probe },
     ...{ stepsPerCheckpoint: terms.stepsPerCheckpoint, checkpointsPerSlice: segments, slices: 1, operationsPerStep: 1n },
     ...{ assurance: 0, verifiers: 0, segments: 0, confirmSeconds: 0, sliceSeconds: 0, sealSeconds: 0, discloseSeconds: 0 },
-    ...{ revealSeconds: 0, challengeSeconds: 0, clockSeconds: terms.clockSeconds, decoyOneIn: 0 },
+    ...{ revealSeconds: 0, challengeSeconds: 0, clockSeconds: terms.clockSeconds, decoyOneIn: script.game.fresh ? 8 : 0 },
   }
   return {
     claim: { taskId: claimId, solver, root: toHex(root), startState: start, endState: end, open: true },
@@ -63,16 +65,16 @@ const openingOf = ({ stateRoot, probeCommit, proof }: Challenge['start']) => ({
   proof: proof.map(toHex),
 })
 
-/** The calldata of a move in game `gameId`. */
-export function calldataOf(gameId: bigint, move: Move): Hex {
-  const { functionName, args } = callOf(move)
+/** The calldata of a move in game `gameId`, as it stands or as somebody says that it stands. */
+export function calldataOf(gameId: bigint, brought: Packed, move: Move): Hex {
+  const { functionName, args } = callOf(brought, move)
   return encodeFunctionData({ abi: Dispute.abi as Abi, functionName, args: [gameId, ...args] })
 }
 
 /** Whose move it is; a timeout is anybody's. */
 export const callerOf = (move: Move): 'solver' | 'challenger' | 'anyone' => {
-  if (move.kind === 'timeout') return 'anyone'
-  return ['bisect', 'open', 'descend', 'showChunk'].includes(move.kind) ? 'solver' : 'challenger'
+  const mover = moverOf(move.kind)
+  return mover === 'anybody' ? 'anyone' : mover
 }
 
 /** The stub of the market that the contracts' own tests use. */
@@ -157,9 +159,10 @@ export async function startCourt(): Promise<Court> {
     claimId += 1n
     const { timestamp } = await client.getBlock()
     const base = Number(timestamp) + 100
-    const script = make(base)
+    const script = make(base, { claimId: Number(claimId), solver: fromHex(solver), challenger: fromHex(challenger) })
     const { claim, spec, challenge } = caseOf(script, solver, claimId)
     await tell('put', [claimId, claim, spec])
+    await tell('seal', [claimId, BigInt(script.sealedUntil ?? 0)])
     await tell('fund', [challenger, BOND])
     const gameId = (await client.readContract({ address: dispute, abi: Dispute.abi, functionName: 'gameCount' })) as bigint
     await client.setNextBlockTimestamp({ timestamp: BigInt(base) })
@@ -175,26 +178,35 @@ export async function startCourt(): Promise<Court> {
       }),
     )
     const used: GasUsed[] = [{ kind: 'challenge', gas: opening.gasUsed }]
-    const compare = async (game: Script['game'], what: string): Promise<void> => {
-      const quarrel = (await client.readContract({ address: dispute, abi: Dispute.abi, functionName: 'gameOf', args: [gameId] })) as {
-        game: GameWire
+    let papers: Hex = '0x'
+    /** Kept, and told by the log, must be what TypeScript says that the game is. */
+    const compare = async (game: Script['game'], logs: TransactionReceipt['logs'], what: string): Promise<void> => {
+      const kept = (await client.readContract({ address: dispute, abi: Dispute.abi, functionName: 'gameOf', args: [gameId] })) as {
+        state: Hex
       }
-      const field = firstDifferenceOf(game, quarrel.game)
-      if (field) throw new Error(`${script.name}: ${what}: ${field} is ${show(game[field])} here, ${quarrel.game[field]} on chain`)
+      const moved = parseEventLogs({ abi: Dispute.abi, logs, eventName: 'Moved' })[0]!.args as { state: Hex; papers: Hex }
+      if (moved.papers !== '0x') papers = moved.papers
+      const ours = game.level === 'over' ? undefined : packGame(game)
+      const differ = (name: string, here: Hex, there: Hex): void => {
+        if (here !== there) throw new Error(`${script.name}: ${what}: ${name} is ${here} here, ${there} on chain`)
+      }
+      differ('state', ours ? toHex(ours.state) : '0x', moved.state)
+      differ('hash', ours ? toHex(stateHash(ours)) : toHex(new Uint8Array(32)), kept.state)
+      if (ours) differ('papers', toHex(ours.papers), papers)
     }
-    await compare(script.game, 'opened')
+    await compare(script.game, opening.logs, 'opened')
     for (const [i, tried] of script.tries.entries()) used.push(...(await attempt(script, tried, gameId, i, compare)))
     return used
   }
   const attempt = async (
     script: Script,
-    { move, at, late, outcome }: Tried,
+    { move, brought, at, late, outcome }: Tried,
     gameId: bigint,
     i: number,
-    compare: (game: Script['game'], what: string) => Promise<void>,
+    compare: (game: Script['game'], logs: TransactionReceipt['logs'], what: string) => Promise<void>,
   ): Promise<GasUsed[]> => {
     const what = `${script.name}: move ${i}, ${move.kind}`
-    const data = calldataOf(gameId, move)
+    const data = calldataOf(gameId, brought, move)
     const account = accounts[callerOf(move)]
     if (!outcome.ok) {
       if (late) {
@@ -209,7 +221,7 @@ export async function startCourt(): Promise<Court> {
     if (Number(timestamp) < at) await client.setNextBlockTimestamp({ timestamp: BigInt(at) })
     const receipt = await mined(await client.sendTransaction({ to: dispute, data, account, chain, gas: GAS }))
     if (receipt.status !== 'success') throw new Error(`${what}: taken here, ${await refusal(data, account)} on chain`)
-    await compare(outcome.game, `after move ${i}, ${move.kind}`)
+    await compare(outcome.game, receipt.logs, `after move ${i}, ${move.kind}`)
     const events = receipt.logs
       .filter((log) => log.address.toLowerCase() === dispute.toLowerCase())
       .map((log) => decodeEventLog({ abi: Dispute.abi, ...log }))
@@ -227,5 +239,3 @@ export async function startCourt(): Promise<Court> {
     },
   }
 }
-
-const show = (value: unknown): string => (value instanceof Uint8Array ? toHex(value) : String(value))

@@ -3,8 +3,11 @@
 import {
   apply,
   begin,
+  broughtGame,
+  type Case,
   type Challenge,
   type Checkpoint,
+  callOf,
   challengerMove,
   cheat,
   checkpointMoment,
@@ -15,19 +18,22 @@ import {
   type Move,
   type Outcome,
   openCheckpoint,
+  type Packed,
+  packGame,
   probeCommit,
   type Reveal,
   replay,
-  revealOf,
+  revealsOf,
   solverMove,
   startMoment,
+  stateHash,
   type Terms,
   termsFor,
 } from '@bitloom/dispute'
 import { claims, honest } from '@bitloom/dispute/alphabet'
 import { everyOp } from '@bitloom/dispute/everyop'
 import { elementOf } from '@bitloom/dispute/knowledge'
-import { interpret, sha256, sizeOf } from '@bitloom/graph'
+import { interpret, sha256, sizeOf, toHex } from '@bitloom/graph'
 
 /** A quarrel to be played: both sides' runs, and where in its slice the segment stands. */
 export type Quarrel = {
@@ -38,12 +44,26 @@ export type Quarrel = {
   readonly segment: number
   readonly segments: number
   readonly clockSeconds: number
+  /** Seconds for which the claim stays sealed; absent: it never was. */
+  readonly sealedFor?: number
   /** Turns after which a side falls silent. */
   readonly silentAfter?: number
 }
 
-/** A move that was tried: refused ones carry the error's name, others the game after. `late`: time had to pass for it to be tried. */
-export type Tried = { readonly move: Move; readonly at: number; readonly late: boolean; readonly outcome: Outcome }
+/** Who plays, about which claim; the segment and the claim's root are the script's. */
+export type Players = Pick<Case, 'claimId' | 'solver' | 'challenger'>
+
+/**
+ * A move that was tried: refused ones carry the error's name, others the game after. `brought`: how its sender says that the game stands. `late`: time
+ * had to pass for it to be tried.
+ */
+export type Tried = {
+  readonly move: Move
+  readonly brought: Packed
+  readonly at: number
+  readonly late: boolean
+  readonly outcome: Outcome
+}
 export type Script = {
   readonly name: string
   readonly terms: Terms
@@ -51,6 +71,8 @@ export type Script = {
   readonly root: Uint8Array
   readonly startState: Uint8Array
   readonly challenge: Challenge
+  /** Unix second at which the claim is opened; absent or 0: it never was sealed. */
+  readonly sealedUntil?: number
   /** The game as opened. */
   readonly game: Game
   readonly tries: readonly Tried[]
@@ -69,7 +91,7 @@ export function dice(seed: string): (n: number) => number {
  * Plays a quarrel from unix second `base`, trying `refusals` moves that should be refused before most of the legal ones.
  * @throws {Error} the game does not end
  */
-export function script(quarrel: Quarrel, roll: (n: number) => number, base: number, refusals: number): Script {
+export function script(quarrel: Quarrel, roll: (n: number) => number, base: number, refusals: number, players: Players): Script {
   const { solver, challenger, steps, segment, segments, clockSeconds } = quarrel
   const [start, end] = [solver.parts(0), solver.parts(steps)]
   const checkpoints: Checkpoint[] = Array.from({ length: segments }, (_, i) => ({
@@ -78,27 +100,46 @@ export function script(quarrel: Quarrel, roll: (n: number) => number, base: numb
   }))
   const challenge = { segment, start: openCheckpoint(checkpoints, Math.max(0, segment - 1)), end: openCheckpoint(checkpoints, segment) }
   const terms = termsFor(solver, steps, clockSeconds)
-  const opened = begin(terms, startMoment(start.stateRoot), checkpointMoment(checkpoints[segment]!), base)
+  const about: Case = { ...players, segment, root: claimRoot(checkpoints) }
+  const opened = begin(
+    terms,
+    startMoment(start.stateRoot),
+    checkpointMoment(checkpoints[segment]!),
+    base,
+    about,
+    quarrel.sealedFor !== undefined,
+  )
+  const sealedUntil = quarrel.sealedFor === undefined ? 0 : base + quarrel.sealedFor
   const tries: Tried[] = []
   const seen: Move[] = []
   const reveals: Reveal[] = []
   let game = opened
   let now = base
-  const attempt = (move: Move, at: number, late: boolean): Outcome => {
-    const outcome = apply(game, move, at)
-    tries.push({ move, at, late, outcome })
+  let stale: Packed | undefined
+  const attempt = (move: Move, at: number, late: boolean, brought: Packed = packGame(game)): Outcome => {
+    const was = broughtGame(stateHash(packGame(game)), brought)
+    const outcome = was.ok ? apply(was.game, move, at, sealedUntil) : was
+    tries.push({ move, brought, at, late, outcome })
     return outcome
   }
   for (let turn = 0; turn < 200; turn++) {
     const wanted = game.toMove === 'solver' ? solverMove(game, solver) : challengerMove(game, reveals, challenger)
+    if (now < sealedUntil) {
+      attempt(wanted!, now, false)
+      attempt({ kind: 'timeout' }, sealedUntil - 1, true)
+      attempt({ kind: 'timeout' }, sealedUntil, true)
+      now = sealedUntil + 1 // a block after the one in which that was tried
+    }
     for (let i = 0; i < refusals; i++) {
       const source =
         wanted && roll(3) > 0 ? spoilt(wanted, roll) : seen.length > 0 ? seen[roll(seen.length)]! : ({ kind: 'timeout' } as const)
       // Tried in passing: only moves that TypeScript refuses; one that it takes would change the game under the honest players.
-      if (!apply(game, source, now).ok) attempt(source, now, false)
+      if (!apply(game, source, now, sealedUntil).ok) attempt(source, now, false)
+      // the right move on a game that stands otherwise
+      if (wanted && roll(3) === 0) attempt(wanted, now, false, (roll(2) === 0 ? stale : undefined) ?? misread(packGame(game), wanted, roll))
     }
     const left = game.toMove === 'solver' ? game.solverClock : game.challengerClock
-    const legal = wanted && apply(game, wanted, now).ok && turn !== quarrel.silentAfter
+    const legal = wanted && apply(game, wanted, now, sealedUntil).ok && turn !== quarrel.silentAfter
     if (!legal) {
       if (wanted) attempt(wanted, now + left + 1, true)
       attempt({ kind: 'timeout' }, now + left, true)
@@ -108,17 +149,18 @@ export function script(quarrel: Quarrel, roll: (n: number) => number, base: numb
     const outcome = attempt(move, now, false)
     if (!outcome.ok) throw new Error(`${quarrel.name}: ${move.kind} at ${game.level}: ${outcome.error}`)
     seen.push(move)
-    const reveal = revealOf(game, move)
-    if (reveal) reveals.push(reveal)
+    reveals.push(...revealsOf(game, move))
+    stale = packGame(game)
     game = outcome.game
     if (outcome.verdict)
       return {
         name: quarrel.name,
         terms,
         segments,
-        root: claimRoot(checkpoints),
+        root: about.root,
         startState: start.stateRoot,
         challenge,
+        sealedUntil,
         game: opened,
         tries: inTime(tries),
       }
@@ -132,6 +174,14 @@ const inTime = (tries: readonly Tried[]): Tried[] =>
     .map((t, i) => ({ t, i }))
     .sort((a, b) => a.t.at - b.t.at || a.i - b.i)
     .map(({ t }) => t)
+
+/** The game with one bit of its state or (where the move brings them) its papers flipped. */
+function misread(packed: Packed, move: Move, roll: (n: number) => number): Packed {
+  const which = callOf(packed, move).args[1] === toHex(packed.papers) && roll(2) === 0 ? 'papers' : 'state'
+  const bytes = packed[which].slice()
+  bytes[roll(bytes.length)]! ^= 1 << roll(8)
+  return { ...packed, [which]: bytes }
+}
 
 /** The move with one thing wrong: a bit flipped, an item dropped or doubled, a number moved. */
 function spoilt(move: Move, roll: (n: number) => number): Move {
@@ -170,6 +220,7 @@ export function alphabetQuarrel(roll: (n: number) => number, name: string): Quar
   const sides = roll(4) === 0 ? [honest(right), claims(wrong)] : [claims(wrong), honest(right)]
   const segments = 1 + roll(5)
   const silent = roll(5) === 0 ? { silentAfter: roll(10) } : {}
+  const sealed = roll(4) === 0 ? { sealedFor: 2 + roll(500) } : {}
   return {
     name,
     solver: sides[0]!,
@@ -178,6 +229,7 @@ export function alphabetQuarrel(roll: (n: number) => number, name: string): Quar
     segments,
     segment: roll(segments),
     clockSeconds: 60 + roll(1000),
+    ...sealed,
     ...silent,
   }
 }

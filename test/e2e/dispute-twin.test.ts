@@ -13,13 +13,13 @@ after(() => court?.stop())
 test('games of the alphabet machine go the same way on both sides', async () => {
   for (let seed = 0; seed < 12; seed++) {
     const roll = dice(`alphabet ${seed}`)
-    await court.play((base) => script(alphabetQuarrel(roll, `alphabet ${seed}`), roll, base, 3))
+    await court.play((base, players) => script(alphabetQuarrel(roll, `alphabet ${seed}`), roll, base, 3, players))
   }
 })
 
 test('games about every op go the same way on both sides', async () => {
   for (let seed = 0; seed < 16; seed++) {
     const roll = dice(`every op ${seed}`)
-    await court.play((base) => script(everyOpQuarrel(roll, `every op ${seed}`), roll, base, 2))
+    await court.play((base, players) => script(everyOpQuarrel(roll, `every op ${seed}`), roll, base, 2, players))
   }
 })

@@ -1,8 +1,8 @@
 // The chain's log in plain words: who claimed, who checked, how a dispute walks down.
 
-import { LEVELS, SIDES } from '@bitloom/dispute'
 import { bytesOf, chunksOf, type Graph, sizeOf, unravel } from '@bitloom/graph'
 import { type ChainEvent, PLACE_VERDICTS, type Spec } from '@bitloom/sdk'
+import { type Place, placeOf } from './place.ts'
 import { bold, dim, green, money, red, short, wordAsF32, yellow } from './render.ts'
 
 export type Narrator = { readonly tell: (event: ChainEvent) => readonly string[] }
@@ -23,7 +23,7 @@ const at = (graph: Graph, expr: number, element: number): string => {
 /** Tells one task's events, a line where something is decided and none where nothing is. */
 export function narrator(spec: Spec, graph: Graph): Narrator {
   const claims = new Map<string, { slice: number; verifiers: number; segments: number; sealed: number; same: number }>()
-  const games = new Map<string, { expr: number; segment: number }>()
+  const games = new Map<string, { segment: number; place?: Place }>()
   const claimOf = (event: ChainEvent) => claims.get(String(event.args.claimId))
   return {
     tell: (event) => {
@@ -72,21 +72,23 @@ export function narrator(spec: Spec, graph: Graph): Narrator {
             `${green('✓')} ${bold(slice(n('slice')))} accepted: ${money(args.solverWei as bigint)} to ${who('solver')}, ${money(args.verifiersWei as bigint)} to verifiers`,
           ]
         case 'Challenged':
-          games.set(String(args.gameId), { expr: 0, segment: n('segment') })
+          games.set(String(args.gameId), { segment: n('segment') })
           return [
             '',
             `${red(bold('dispute'))} ${bold(String(args.gameId))}  ${who('challenger')} says that segment ${n('segment') + 1} of ${who('solver')}’s claim is wrong`,
           ]
         case 'Moved':
           return moved(event, games, graph)
+        case 'StepOpened': {
+          const { preState, postState } = args.opened as { preState: string; postState: string }
+          return [dim(`  solver      opens the step: state ${short(preState)} → ${short(postState)}`)]
+        }
         case 'SealedSlice':
           return [dim(`sealed   ${slice(n('slice'))}: the next block decides whether its claim is wrong on purpose`)]
         case 'Opened':
-          if (event.contract === 'Decoys')
-            return [
-              args.decoy ? yellow('  opened   wrong on purpose: whoever ran it again has found it') : dim('  opened   it showed the truth'),
-            ]
-          return [dim(`  solver      opens the step: state ${who('preState')} → ${who('postState')}, trace ${who('trace')}`)]
+          return [
+            args.decoy ? yellow('  opened   wrong on purpose: whoever ran it again has found it') : dim('  opened   it showed the truth'),
+          ]
         case 'Decided':
           return decided(event, graph)
         case 'Convicted':
@@ -122,36 +124,35 @@ const chunksIn = (graph: Graph, expr: number): number => {
   return e ? chunksOf(bytesOf(e.dtype) * sizeOf(e.shape)) : Number.POSITIVE_INFINITY
 }
 
-/** One move of a dispute: the solver's reveals are dim, what the challenger narrows it to is not. */
-function moved({ args }: ChainEvent, games: Map<string, { expr: number; segment: number }>, graph: Graph): readonly string[] {
-  const game = games.get(String(args.gameId))
-  const level = LEVELS[Number(args.level)]!
-  const [from, to, depth, index] = [Number(args.from), Number(args.to), Number(args.depth), Number(args.index)]
-  const solverMoves = SIDES[Number(args.toMove)] === 'solver'
+/** One move of a dispute: the solver's reveals are silent, what the challenger narrows it to is not. */
+function moved(event: ChainEvent, games: Map<string, { segment: number; place?: Place }>, graph: Graph): readonly string[] {
+  const game = games.get(String(event.args.gameId))
+  const was = game?.place
+  const now = placeOf(event, was)
+  if (game) game.place = now
+  if (now.level === 'over' || now.toMove !== 'solver') return []
+  const { level, from, to, depth, index, expr } = now
   const below = 2 ** depth
   const range = (what: string, count: number): string =>
     below === 1 ? `${what} ${index}` : `${what} ${index * below}–${Math.min(count, (index + 1) * below) - 1}`
-  const line = (text: string): string[] => [`  ${dim('narrowed to')} ${text}`]
-  if (level === 'expr' && game) game.expr = index
+  const line = (text: string): string => `  ${dim('narrowed to')} ${text}`
   switch (level) {
     case 'steps':
-      return solverMoves ? line(`steps ${from}–${to} of the segment`) : []
+      return [line(`steps ${from}–${to} of the segment`)]
     case 'open':
-      return line(`step ${from + 1} of the segment`)
+      return [line(`step ${from + 1} of the segment`)]
     case 'trace':
-      return solverMoves ? line(range('exprs', graph.exprs.length)) : []
+      return [line(range('exprs', graph.exprs.length))]
     case 'state':
-      return solverMoves ? line(range('slots', graph.next.length)) : []
-    case 'expr':
-      return line(`expr ${index}: ${describeExpr(graph, index)}`)
+      return [line(range('slots', graph.next.length))]
     case 'tensor':
-      return solverMoves ? line(range('chunks', game ? chunksIn(graph, game.expr) : Number.POSITIVE_INFINITY)) : []
-    case 'chunk':
-      return line(`chunk ${index} of its tensor: 1,024 bytes, shown on chain`)
+    case 'chunk': {
+      const shown = was?.expr === undefined && expr !== undefined ? [line(`expr ${expr}: ${describeExpr(graph, expr)}`)] : []
+      if (level === 'chunk') return [...shown, line(`chunk ${index} of its tensor: 1,024 bytes, shown on chain`)]
+      return shown.length > 0 ? shown : [line(range('chunks', expr === undefined ? Number.POSITIVE_INFINITY : chunksIn(graph, expr)))]
+    }
     case 'fold':
-      return solverMoves ? line(`terms ${from}–${to} of the fold`) : []
-    case 'scalar':
-      return line(`one scalar step${to - from > 0 && to > 1 ? `: term ${from}` : ''}`)
+      return [line(`terms ${from}–${to} of the fold`)]
     default:
       return []
   }

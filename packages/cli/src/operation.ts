@@ -1,6 +1,6 @@
 // The one operation on which a contract decided, with its operands: read from the transaction that carried them, and computed here once more.
 
-import { decodeLeaf, type Leaf, scalarStep, terms } from '@bitloom/dispute'
+import { decidingCall, decodeLeaf, type Leaf, scalarStep, terms, unpackGame } from '@bitloom/dispute'
 import { bytesOf, CHUNK, fromHex, unravel } from '@bitloom/graph'
 import { type Bitloom, type ChainEvent, explained, fullAbi } from '@bitloom/sdk'
 import { decodeFunctionData, type Hex } from 'viem'
@@ -39,17 +39,19 @@ export function operationOf(leaf: Leaf, element: number, term: number, before: n
 }
 
 /** Reads the operation back from the transaction that decided a dispute by a scalar step; the chain has proved its operands. */
-export async function readOperation(bitloom: Bitloom, decided: ChainEvent, accumulator: Uint8Array): Promise<Operation> {
+export async function readOperation(bitloom: Bitloom, decided: ChainEvent): Promise<Operation> {
   const { input } = await explained('eth_getTransactionByHash', () => bitloom.chain.getTransaction({ hash: decided.transactionHash }))
-  const { args } = decodeFunctionData({ abi: fullAbi('Dispute'), data: input })
-  const [, leaf, operands] = args as unknown as readonly [bigint, Hex, readonly { readonly chunk: Hex }[]]
-  const before = new DataView(accumulator.buffer, accumulator.byteOffset).getUint32(28)
+  const { functionName, args } = decodeFunctionData({ abi: fullAbi('Dispute'), data: input })
+  const call = decidingCall(functionName, args as readonly unknown[])
+  if (!call) throw new RangeError(`transaction ${decided.transactionHash} decided by ${functionName}, not by arithmetic`)
+  // of a fold: the accumulator before the term that was picked
+  const before = unpackGame(call).words[call.index] ?? 0
   return operationOf(
-    decodeLeaf(fromHex(leaf)),
+    decodeLeaf(call.leaf),
     Number(decided.args.element),
     Number(decided.args.term),
     before,
-    operands.map((o) => fromHex(o.chunk)),
+    (call.operands as readonly { readonly chunk: Hex }[]).map((o) => fromHex(o.chunk)),
   )
 }
 

@@ -3,6 +3,7 @@
 import type { ChainEvent } from '@bitloom/sdk'
 import { type Bitloom, gasOf } from '@bitloom/sdk'
 import type { Hash } from 'viem'
+import { placeOf } from './place.ts'
 
 export type TaskFigures = {
   /** Gas of everything that a settled slice took: claim, draw, seals, disclosure, reveals, settlement. */
@@ -37,7 +38,8 @@ export async function figuresOf(
   return {
     gasPerSlice: settled.length === 0 ? 0 : Math.round(Number(await gasOf(bitloom, transactionsOf(happy))) / settled.length),
     gasDispute: Number(await gasOf(bitloom, transactionsOf(moves))),
-    disputeExchanges: moves.filter((e) => e.name === 'Revealed' || e.name === 'Opened' || e.name === 'ChunkShown').length,
+    // after a solver's answer it is the challenger's turn
+    disputeExchanges: moves.filter((e) => e.name === 'Moved' && e.args.state !== '0x' && placeOf(e).toMove === 'challenger').length,
     disputeTransactions: transactionsOf(moves).length,
     cheatCaught: convicted.length > 0,
     cheatSlashedWei: convicted.reduce((n, e) => n + bondOf(String(e.args.claimId)), 0n),

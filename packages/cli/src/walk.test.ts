@@ -12,13 +12,13 @@ import {
   type Lie,
   type Match,
   openGame,
+  packGame,
   play,
   replay,
-  SIDES,
 } from '@bitloom/dispute'
 import { everyOp } from '@bitloom/dispute/everyop'
 import { elementOf } from '@bitloom/dispute/knowledge'
-import { interpret, sizeOf } from '@bitloom/graph'
+import { interpret, sizeOf, toHex } from '@bitloom/graph'
 import type { ChainEvent } from '@bitloom/sdk'
 import { endLines, treeLines, walkLines } from './commands/dispute.ts'
 import { operationLines, operationOf } from './operation.ts'
@@ -42,20 +42,25 @@ function eventsOf({ moves, verdict }: Match, opened: Game): ChainEvent[] {
       transactionHash: '0x',
       logIndex: 0,
     })
-  const moved = (g: Game): void =>
-    emit('Moved', {
-      level: LEVELS.indexOf(g.level),
-      toMove: SIDES.indexOf(g.toMove),
-      from: g.from,
-      to: g.to,
-      depth: g.depth,
-      index: g.index,
-    })
+  let papers = ''
+  const moved = (g: Game): void => {
+    if (g.level === 'over') {
+      emit('Moved', { state: '0x', papers: '0x' })
+      return
+    }
+    const packed = packGame(g)
+    const [state, now] = [toHex(packed.state), toHex(packed.papers)]
+    emit('Moved', { state, papers: now === papers ? '0x' : now })
+    papers = now
+  }
   emit('Challenged', { claimId: 1n, segment: 2 })
   moved(opened)
   for (const { move, before, after } of moves) {
     if (move.kind === 'bisect' || move.kind === 'descend') emit('Revealed', { level: LEVELS.indexOf(before.level), values: move.values })
-    if (move.kind === 'open') emit('Opened', {})
+    if (move.kind === 'open') {
+      emit('StepOpened', { opened: move.opened })
+      emit('Revealed', { level: LEVELS.indexOf('trace'), values: move.values })
+    }
     if (move.kind === 'showChunk') emit('ChunkShown', { chunk: move.chunk })
     moved(after)
   }
@@ -66,15 +71,11 @@ function eventsOf({ moves, verdict }: Match, opened: Game): ChainEvent[] {
 function told(solver: Knowledge, challenger: Knowledge, named = true): { walked: Walk; match: Match } {
   const opened = openGame(solver, STEPS)
   const match = play(opened, solver, challenger)
-  const { size, terms, element } = match.game
   const background: Background = {
     firstStep: FIRST,
     steps: STEPS,
     exprs: graph.exprs.length,
     stateSlots: graph.next.length,
-    size,
-    terms,
-    element,
     graph: named ? graph : undefined,
   }
   return { walked: walk(eventsOf(match, opened), background), match }
@@ -144,7 +145,7 @@ test('lies beside the arithmetic are told as what they are', () => {
     ],
     [{ kind: 'probe', step }, /proves what the probe was/, /another probe/],
     [{ kind: 'padding', step, tree: 'trace' }, /behind the last item/, /behind the end of a list/],
-    [{ kind: 'tail', step, expr: kept('dot') }, /shows the 1,024 bytes/, /bytes behind the end of a tensor/],
+    [{ kind: 'tail', step, expr: kept('dot') }, /shows the 1,024 bytes[\s\S]*behind the last element/, /bytes behind the end of a tensor/],
   ]
   for (const [lie, said, reason] of lies) {
     const liar = cheat(options, lie)
@@ -167,7 +168,7 @@ test('whoever cannot go on loses by the clock, and it is said who', () => {
 test('without the graph there are numbers instead of names', () => {
   const { walked } = told(lieAbout(kept('dot')), right, false)
   const text = walked.exchanges.map((e) => e.text).join('\n')
-  assert.match(text, /disagrees with expr \d+$/m)
+  assert.match(text, /disagrees with expr \d+, which the graph has$/m)
   assert.doesNotMatch(text, /dot/)
 })
 
@@ -185,15 +186,11 @@ test('a game that goes on has no verdict', () => {
   const liar = lieAbout(kept('dot'))
   const opened = openGame(liar, STEPS)
   const match = play(opened, liar, right)
-  const { size, terms, element } = match.moves[4]!.after
   const walked = walk(eventsOf(match, opened).slice(0, 8), {
     firstStep: 0,
     steps: STEPS,
     exprs: graph.exprs.length,
     stateSlots: graph.next.length,
-    size,
-    terms,
-    element,
     graph,
   })
   assert.equal(walked.decision, undefined)
@@ -206,8 +203,8 @@ test('the deciding operation is read back with its operands, and computes to wha
     if (at === undefined) continue
     const { match } = told(lieAbout(at), right)
     const { before, move } = match.moves.at(-1)!
-    assert.ok(move.kind === 'proveScalar')
-    const accumulator = new DataView(before.lo.buffer, before.lo.byteOffset).getUint32(28)
+    assert.ok(move.kind === 'proveTerm' || move.kind === 'proveElement')
+    const accumulator = move.kind === 'proveTerm' ? before.words[move.index]! : 0
     const chunks = move.operands.map((o) => o.chunk)
     const operation = operationOf(decodeLeaf(move.leaf), match.verdict.element, match.verdict.term, accumulator, chunks)
     assert.equal(operation.computed, match.verdict.computed, op)

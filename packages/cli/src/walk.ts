@@ -1,9 +1,10 @@
 // A dispute as a walk from a whole segment down to one scalar: every exchange a sentence, every agreement a branch that was left behind. Made of events alone.
 
-import { GROUNDS, type Ground, LEVELS, type Level, SIDES } from '@bitloom/dispute'
-import { chunksOf, type Graph, sizeOf, unravel } from '@bitloom/graph'
+import { GROUNDS, type Ground, type Level } from '@bitloom/dispute'
+import { bytesOf, CHUNK, chunksOf, depthOf, type Graph, sizeOf, unravel } from '@bitloom/graph'
 import type { ChainEvent } from '@bitloom/sdk'
 import { describeExpr } from './narrate.ts'
+import { type Place, placeOf } from './place.ts'
 
 /** What the events do not say: where the segment lies in the run, what is known of the game and of the graph. */
 export type Background = {
@@ -12,10 +13,6 @@ export type Background = {
   readonly steps: number
   readonly exprs: number
   readonly stateSlots: number
-  /** Elements of the disputed expr, the terms behind each, and the element; as the game ended or stands. */
-  readonly size: number
-  readonly terms: number
-  readonly element: number
   readonly graph?: Graph | undefined
 }
 
@@ -49,24 +46,6 @@ export type Walk = {
   readonly withdrawn: boolean
 }
 
-type Place = {
-  readonly level: Level
-  readonly toMove: Mover
-  readonly from: number
-  readonly to: number
-  readonly depth: number
-  readonly index: number
-}
-
-const placeOf = ({ args }: ChainEvent): Place => ({
-  level: LEVELS[Number(args.level)]!,
-  toMove: SIDES[Number(args.toMove)]!,
-  from: Number(args.from),
-  to: Number(args.to),
-  depth: Number(args.depth),
-  index: Number(args.index),
-})
-
 const span = (first: number, last: number): string => (first === last ? `${first}` : `${first}–${last}`)
 
 /** The items below a node of a tree, cut at the last one there is. */
@@ -81,98 +60,95 @@ export function walk(events: readonly ChainEvent[], g: Background): Walk {
   const exchanges: Exchange[] = []
   const branches: Branch[] = []
   let place: Place | undefined
-  let expr = -1
   let revealed: ChainEvent | undefined
-  let decision: Decision | undefined
+  const decision = decisionOf(events)
   const stepName = (s: number): string => `${g.firstStep + s + 1}`
   const steps = (from: number, to: number): string => `step${to - from === 1 ? '' : 's'} ${span(g.firstStep + from + 1, g.firstStep + to)}`
-  const countOf = (level: Level): number => {
-    if (level === 'trace') return g.exprs
-    return level === 'state' ? g.stateSlots : Math.max(1, chunksOf(g.size * 4))
+  const widthOf = (expr: number | undefined): number => (expr === undefined ? 4 : bytesOf(g.graph?.exprs[expr]?.dtype ?? 'f32'))
+  const countOf = (p: Place): number => {
+    if (p.level === 'trace') return g.exprs
+    return p.level === 'state' ? g.stateSlots : Math.max(1, chunksOf(p.size * widthOf(p.expr)))
   }
   const noun = (level: Level): string => ({ trace: 'expr', state: 'state slot', tensor: 'chunk' })[level as string] ?? level
-  const items = (level: Level, p: Pick<Place, 'depth' | 'index'>): string => {
-    const [first, last] = below(p, countOf(level))
-    return `${noun(level)}${first === last ? '' : 's'} ${span(first, last)}`
+  const items = (p: Place): string => {
+    const [first, last] = below(p, countOf(p))
+    return `${noun(p.level)}${first === last ? '' : 's'} ${span(first, last)}`
   }
   const exprName = (i: number): string => (g.graph ? `expr ${i}, ${describeExpr(g.graph, i)}` : `expr ${i}`)
   const slotName = (i: number): string => (g.graph?.slots[i] ? `state slot ${i}, ${g.graph.slots[i]!.name}` : `state slot ${i}`)
-  const elementName = (): string => {
-    const e = g.graph?.exprs[expr]
-    return e && g.element < sizeOf(e.shape) && e.shape.length > 1
-      ? `element ${g.element} = [${unravel(g.element, e.shape).join(', ')}]`
-      : `element ${g.element}`
+  const elementName = (expr: number | undefined, element: number): string => {
+    const e = expr === undefined ? undefined : g.graph?.exprs[expr]
+    return e && element < sizeOf(e.shape) && e.shape.length > 1
+      ? `element ${element} = [${unravel(element, e.shape).join(', ')}]`
+      : `element ${element}`
   }
-  const bytesName = (i: number): string => {
-    const perChunk = 256
-    return `chunk ${i} (elements ${span(i * perChunk, Math.max(i * perChunk, Math.min(g.size || Number.POSITIVE_INFINITY, (i + 1) * perChunk) - 1))})`
+  const bytesName = ({ index, size, expr }: Place): string => {
+    const each = CHUNK / widthOf(expr)
+    return `chunk ${index} (elements ${span(index * each, Math.max(index * each, Math.min(size || Number.POSITIVE_INFINITY, (index + 1) * each) - 1))})`
   }
 
   /** The solver has shown something at `was`. */
-  const shows = (was: Place, event: ChainEvent): string => {
-    const n = (event.args.values as unknown[] | undefined)?.length ?? 0
+  const shows = (was: Place, now: Place, event: ChainEvent | undefined): string => {
+    const n = (event?.args.values as unknown[] | undefined)?.length ?? 0
     if (was.level === 'steps') return `shows where it stood at ${n} moments within ${steps(was.from, was.to)}`
-    if (was.level === 'fold') return `shows ${n} partial results within terms ${was.from}–${was.to - 1}`
-    if (event.name === 'Opened')
-      return `opens step ${stepName(was.from)}: its state before and after, and the root of everything computed in it`
-    if (event.name === 'ChunkShown') return `shows the 1,024 bytes of ${bytesName(was.index)}`
-    return `shows ${n} hashes that make up ${items(was.level, was)}`
+    if (was.level === 'open')
+      return `opens step ${stepName(was.from)}: its state before and after, and the first hashes of everything computed in it`
+    if (was.level === 'fold') return `shows ${now.words - 2} partial results within terms ${was.from}–${was.to - 1}`
+    if (was.level === 'chunk') return `shows the 1,024 bytes of ${bytesName(was)}`
+    return `shows ${n} hashes that make up ${items(was)}`
+  }
+  const branch = (label: string, agreed?: string): void => void branches.push(agreed === undefined ? { label } : { label, agreed })
+  const left = (from: number, to: number, name: (a: number, b: number) => string): string | undefined =>
+    to > from ? name(from, to) : undefined
+  const against = (rest: string | undefined, what: string): string =>
+    rest === undefined ? `disagrees ${what}` : `agrees with ${rest}, and disagrees ${what}`
+  /** Beside item or node `now` of the tree at `was`, what both agree on; with the branch that is left behind. */
+  const narrowsTree = (was: Place, first: number, label: string): string => {
+    if (was.level === 'trace' && was.depth === depthOf(g.exprs)) branch(`what it computed: ${items({ ...was, depth: 32, index: 0 })}`)
+    const rest = left(below(was, countOf(was))[0], first, (a, b) => `${noun(was.level)}${b - a === 1 ? '' : 's'} ${span(a, b - 1)}`)
+    branch(label, rest)
+    return against(rest, `with ${label}`)
+  }
+  const narrowsFold = (was: Place, from: number, to: number): string => {
+    const rest = left(was.from, from, (a, b) => `term${b - a === 1 ? '' : 's'} ${span(a, b - 1)}`)
+    branch(`term${to - from === 1 ? '' : 's'} ${span(from, to - 1)}`, rest)
+    return against(rest, `from term ${from} on`)
   }
   /** The challenger has narrowed the game from `was` to `now`. */
   const narrows = (was: Place, now: Place): string => {
-    const agreed = (text: string | undefined, label: string): void =>
-      void branches.push(text === undefined ? { label } : { label, agreed: text })
-    const left = (from: number, to: number, name: (a: number, b: number) => string): string | undefined =>
-      to > from ? name(from, to) : undefined
     if (was.level === 'steps') {
       const rest = left(was.from, now.from, steps)
-      agreed(rest, now.to - now.from === 1 ? `step ${stepName(now.from)}` : steps(now.from, now.to))
-      return `${rest === undefined ? 'disagrees' : `agrees with ${rest}, and disagrees`} from ${steps(now.from, now.to)} on`
+      branch(now.to - now.from === 1 ? `step ${stepName(now.from)}` : steps(now.from, now.to), rest)
+      return against(rest, `from ${steps(now.from, now.to)} on`)
     }
-    if (was.level === 'enter' && now.level !== 'over') {
-      const level = now.level === 'expr' ? 'trace' : now.level === 'slot' ? 'state' : now.level
-      const label =
-        level === 'trace'
-          ? `what it computed: ${items('trace', { depth: 32, index: 0 })}`
-          : `the state after it: ${items('state', { depth: 32, index: 0 })}`
-      agreed(level === 'state' ? 'what it computed' : undefined, label)
-      return level === 'trace'
-        ? 'disagrees with what was computed in the step'
-        : 'agrees with what was computed, and disagrees with the state that was made of it'
+    if (was.level === 'trace' && now.level === 'state') {
+      branch(`the state after it: ${items({ ...now, depth: 32, index: 0 })}`, 'what it computed')
+      return 'agrees with what was computed, and disagrees with the state that was made of it'
     }
-    if (was.level === 'trace' || was.level === 'state' || was.level === 'tensor') {
-      const level = was.level
-      const [first] = below(now, countOf(level))
-      const rest = left(below(was, countOf(level))[0], first, (a, b) => `${noun(level)}${b - a === 1 ? '' : 's'} ${span(a, b - 1)}`)
-      if (now.level === 'expr') expr = now.index
-      const label =
-        now.level === 'expr'
-          ? exprName(now.index)
-          : now.level === 'slot'
-            ? slotName(now.index)
-            : now.level === 'chunk'
-              ? bytesName(now.index)
-              : now.level === 'over'
-                ? 'what lies behind the end'
-                : items(level, now)
-      agreed(rest, label)
-      const what =
-        now.level === 'over'
-          ? 'points behind the last item, where there must be nothing but padding'
-          : `${rest === undefined ? 'disagrees' : `agrees with ${rest}, and disagrees`} with ${label}`
-      return what
+    if (was.level === 'trace' && now.expr !== undefined) return `${narrowsTree(was, now.expr, exprName(now.expr))}, which the graph has`
+    if (was.level === 'chunk') {
+      branch(elementName(now.expr, now.element))
+      return `disagrees with ${elementName(now.expr, now.element)}, folded from ${now.terms.toLocaleString('en')} terms`
     }
-    if (was.level === 'expr' && now.level !== 'over') return `proves that the graph says so: ${exprName(expr)}`
-    if (was.level === 'element') {
-      agreed(undefined, elementName())
-      return `disagrees with ${elementName()}${now.level === 'fold' ? `, folded from ${g.terms.toLocaleString('en')} terms` : ''}`
+    if (was.level === 'fold') return narrowsFold(was, now.from, now.to)
+    const label = now.level === 'chunk' ? bytesName(now) : items(now)
+    return narrowsTree(was, below(now, countOf(was))[0], label)
+  }
+  /** The last move, by what it decided. */
+  const closes = (was: Place): string => {
+    const { ground, expr, element, term } = decision ?? NOTHING
+    if (ground === 'clock') return 'lets its time run out'
+    if (ground === 'probe') return 'proves what the probe was'
+    if (ground === 'input') return `${narrowsTree(was, expr, exprName(expr))}, and proves what was in the slot that it read`
+    if (ground === 'state') return `${narrowsTree(was, element, slotName(element))}, and proves what the slot should have become`
+    if (ground === 'padding') {
+      narrowsTree(was, below(was, countOf(was))[1] + 1, 'what lies behind the end')
+      return 'points behind the last item, where there must be nothing but padding'
     }
-    if (was.level === 'fold') {
-      const rest = left(was.from, now.from, (a, b) => `term${b - a === 1 ? '' : 's'} ${span(a, b - 1)}`)
-      agreed(rest, `term${now.to - now.from === 1 ? '' : 's'} ${span(now.from, now.to - 1)}`)
-      return `${rest === undefined ? 'disagrees' : `agrees with ${rest}, and disagrees`} from term ${now.from} on`
-    }
-    return 'proves its point'
+    if (ground === 'tail') return 'points behind the last element, where there must be nothing but zeros'
+    if (was.level === 'fold') return `${narrowsFold(was, term, term + 1)}; proves the operands, and the contract computes the step`
+    branch(elementName(expr, element))
+    return `disagrees with ${elementName(expr, element)}; proves the operands, and the contract computes the step`
   }
 
   for (const event of events) {
@@ -182,41 +158,32 @@ export function walk(events: readonly ChainEvent[], g: Background): Walk {
     if (name === 'Challenged') {
       say('challenger', 'challenge', `says that segment ${Number(args.segment) + 1} is wrong: ${steps(0, g.steps)}`)
       branches.push({ label: steps(0, g.steps) })
-    } else if (name === 'Revealed' || name === 'Opened' || name === 'ChunkShown') {
+    } else if (name === 'Revealed') {
       revealed = event
     } else if (name === 'Moved') {
-      const now = placeOf(event)
-      if (place && revealed) say('solver', place.level, shows(place, revealed))
-      else if (place) say(place.toMove, place.level, (now.level === 'over' && closing(events)) || narrows(place, now))
+      const now = placeOf(event, place)
+      if (place && now.level === 'over') {
+        if (!events.some((e) => e.name === 'Withdrawn')) say(place.toMove, place.level, closes(place))
+      } else if (place) say(place.toMove, place.level, place.toMove === 'solver' ? shows(place, now, revealed) : narrows(place, now))
       revealed = undefined
       place = now
-    } else if (name === 'Decided') {
-      const number = (key: string): number => Number(args[key])
-      decision = {
-        convicted: args.convicted === true,
-        ground: GROUNDS[number('ground')]!,
-        expr: number('expr'),
-        element: number('element'),
-        term: number('term'),
-        claimed: number('claimed'),
-        computed: number('computed'),
-      }
     }
   }
   const withdrawn = events.some((e) => e.name === 'Withdrawn')
   return { exchanges, branches, withdrawn, ...(decision ? { decision } : {}) }
 }
 
-/** The challenger's last word, by what it decided. */
-function closing(events: readonly ChainEvent[]): string | undefined {
-  const decided = events.find((e) => e.name === 'Decided')
-  const ground = decided && GROUNDS[Number(decided.args.ground)]
-  if (ground === 'scalar') return 'proves the operands, and the contract computes the step'
-  if (ground === 'input') return 'proves what was in the slot that the step read'
-  if (ground === 'state') return 'proves what the slot should have become'
-  if (ground === 'probe') return 'proves what the probe was'
-  if (ground === 'clock') return 'lets its time run out'
-  return undefined
+const NOTHING = { ground: 'none', expr: 0, element: 0, term: 0 } as const
+
+function decisionOf(events: readonly ChainEvent[]): Decision | undefined {
+  const args = events.find((e) => e.name === 'Decided')?.args
+  if (!args) return undefined
+  const number = (key: string): number => Number(args[key])
+  return {
+    convicted: args.convicted === true,
+    ground: GROUNDS[number('ground')]!,
+    ...{ expr: number('expr'), element: number('element'), term: number('term'), claimed: number('claimed'), computed: number('computed') },
+  }
 }
 
 /** Why it ended so, in a sentence. */

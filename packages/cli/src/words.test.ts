@@ -124,7 +124,45 @@ test('what the narrator of training leaves out is told, too', () => {
   assert.match(tell(event('Cancelled', { refundWei: 0n })).join(), /cancelled/)
   assert.match(tell(event('Expired', { solver })).join(), /did not take it/)
   assert.deepEqual(tell(event('Unlocked', {}, 'Stake')), [])
-  const expr = tell(event('Moved', { gameId: 0n, level: 4, toMove: 1, from: 0, to: 0, depth: 0, index: 12 }, 'Dispute')).join()
+  tell(event('Challenged', { gameId: 0n, segment: 0, challenger: solver, solver }, 'Dispute'))
+  // packed by hand, as docs/protocol.md lays it out: the solver to move in the tensor of expr 12
+  const words = (...parts: [number, number][]): string =>
+    parts.map(([bytes, value]) => value.toString(16).padStart(2 * bytes, '0')).join('')
+  const state = words(
+    [1, 4],
+    [1, 0],
+    [8, 0],
+    [4, 60],
+    [4, 60],
+    [20, 1],
+    [20, 2],
+    [32, 3],
+    [4, 9],
+    [1, 4],
+    [4, 0],
+    [32, 4],
+    [1, 0],
+    [8, 2304],
+    [4, 1],
+  )
+  const papers = words(
+    [8, 1],
+    [4, 0],
+    [4, 20],
+    [4, 1],
+    [4, 0],
+    [4, 3],
+    [32, 1],
+    [32, 2],
+    [32, 0],
+    [4, 5],
+    [32, 5],
+    [32, 6],
+    [32, 7],
+    [4, 12],
+    [32, 8],
+  )
+  const expr = tell(event('Moved', { gameId: 0n, state: `0x${state}`, papers: `0x${papers}` }, 'Dispute')).join()
   assert.match(expr, /expr 12$/, 'without the graph an expr is its number')
 })
 

@@ -8,7 +8,23 @@ import {Dispute, Opening} from "../src/dispute/Dispute.sol";
 import {Market} from "../src/market/Market.sol";
 import {ClaimStatus, Stage, TaskStatus, Verdict} from "../src/market/Types.sol";
 
+/// Cheatcodes that Test.sol does not declare.
+interface LogVm {
+    struct Log {
+        bytes32[] topics;
+        bytes data;
+        address emitter;
+    }
+
+    function recordLogs() external;
+    function getRecordedLogs() external returns (Log[] memory);
+}
+
 contract CourtTest is Scene {
+    LogVm private constant logs = LogVm(address(uint160(uint256(keccak256("hevm cheat code")))));
+    // how a game stands, out of the log
+    mapping(uint256 => bytes) private states;
+    mapping(uint256 => bytes) private papers;
     Dispute internal dispute;
     uint256 internal constant BOND = 10 ether;
 
@@ -19,6 +35,18 @@ contract CourtTest is Scene {
         dispute = new Dispute(market, stake, audit, new Arbiter());
         assertEq(address(dispute), court, "court where it was expected");
         people.push(court);
+        logs.recordLogs();
+    }
+
+    function readLog() internal {
+        LogVm.Log[] memory all = logs.getRecordedLogs();
+        for (uint256 i = 0; i < all.length; ++i) {
+            if (all[i].emitter != court || all[i].topics[0] != Dispute.Moved.selector) continue;
+            (bytes memory state, bytes memory filed) = abi.decode(all[i].data, (bytes, bytes));
+            uint256 gameId = uint256(all[i].topics[1]);
+            states[gameId] = state;
+            if (filed.length > 0) papers[gameId] = filed;
+        }
     }
 
     function openingOf(uint256 claimId, uint256 segment) internal view returns (Opening memory) {
@@ -30,18 +58,20 @@ contract CourtTest is Scene {
         });
     }
 
-    function challengeAs(address who, uint256 claimId, uint32 segment) internal returns (uint256) {
+    function challengeAs(address who, uint256 claimId, uint32 segment) internal returns (uint256 gameId) {
         Opening memory start = segment == 0 ? openingOf(claimId, 0) : openingOf(claimId, segment - 1);
         Opening memory end = openingOf(claimId, segment);
         vm.prank(who);
-        return dispute.challenge(claimId, segment, start, end);
+        gameId = dispute.challenge(claimId, segment, start, end);
+        readLog();
     }
 
     function solverBisects(uint256 gameId) internal {
         bytes32[] memory values = new bytes32[](1);
         values[0] = keccak256("moment between the two steps");
         vm.prank(solver);
-        dispute.bisect(gameId, values);
+        dispute.bisect(gameId, states[gameId], values);
+        readLog();
     }
 
     function test_a_solver_whose_clock_runs_out_is_convicted() public {
@@ -55,7 +85,7 @@ contract CourtTest is Scene {
         vm.expectRevert(abi.encodeWithSelector(Market.GamesOpen.selector, claimId, 1));
         market.settle(taskId);
         vm.warp(block.timestamp + 121);
-        dispute.timeout(gameId);
+        dispute.timeout(gameId, states[gameId], papers[gameId]);
         assertEq(uint256(market.claimOf(claimId).status), uint256(ClaimStatus.Void));
         assertStatus(taskId, TaskStatus.Halted);
         // half of the bond of 32; what the attester loses is burnt
@@ -75,7 +105,7 @@ contract CourtTest is Scene {
         solverBisects(gameId);
         auditHonestly(claimId);
         vm.warp(block.timestamp + 121);
-        dispute.timeout(gameId);
+        dispute.timeout(gameId, states[gameId], papers[gameId]);
         assertEq(stake.freeOf(challenger), FUNDS / 2 - BOND, "challenger");
         assertEq(stake.freeOf(solver), FUNDS / 2 - 32 ether + BOND / 2, "solver");
         assertEq(stake.burntWei(), BOND / 2, "burnt");
@@ -89,8 +119,8 @@ contract CourtTest is Scene {
         uint256 first = challengeAs(challenger, claimId, 1);
         uint256 second = challengeAs(rival, claimId, 3);
         vm.warp(block.timestamp + 121);
-        dispute.timeout(second);
-        dispute.withdrawMoot(first);
+        dispute.timeout(second, states[second], papers[second]);
+        dispute.withdrawMoot(first, states[first], papers[first]);
         assertEq(stake.freeOf(rival), FUNDS / 2 + 16 ether, "rival");
         assertEq(stake.freeOf(challenger), FUNDS / 2, "challenger");
         assertEq(stake.lockedOf(challenger) + stake.lockedOf(rival) + stake.lockedOf(solver), 0, "locked");
@@ -111,7 +141,7 @@ contract CourtTest is Scene {
         uint256 gameId = challengeAs(drawn[0], claimId, 2);
         assertTrue(audit.hasDisputed(claimId, drawn[0]));
         vm.warp(block.timestamp + 121);
-        dispute.timeout(gameId);
+        dispute.timeout(gameId, states[gameId], papers[gameId]);
         assertStage(claimId, Stage.Closed);
         assertEq(market.recordOf(solver).convictions, 1);
         assertEq(stake.freeOf(drawn[0]), FUNDS / 2 - 100 ether + 16 ether, "bounty");

@@ -2,9 +2,11 @@
 // What the court talks to, for its own tests: a claim and a spec that are set by hand, a ledger of four numbers, and a record of who was told what.
 pragma solidity ^0.8.28;
 
-import {ClaimView, IAudit, IMarket, IStake, Permit, Spec, Terms} from "../src/market/Types.sol";
+import {ClaimView, IAudit, IDecoys, IMarket, IStake, Permit, Spec, Terms} from "../src/market/Types.sol";
 
-contract CourtStub is IMarket, IStake, IAudit {
+contract CourtStub is IMarket, IStake, IAudit, IDecoys {
+    mapping(uint256 => uint256) public sealedUntil;
+    mapping(address => uint256) public catches;
     mapping(uint256 => ClaimView) private claims;
     mapping(uint256 => Spec) private specs;
     mapping(address => uint256) public freeOf;
@@ -30,6 +32,25 @@ contract CourtStub is IMarket, IStake, IAudit {
 
     function close(uint256 claimId) external {
         claims[claimId].open = false;
+    }
+
+    /// The claim shows another root from now on.
+    function unmask(uint256 claimId, bytes32 root) external {
+        claims[claimId].root = root;
+    }
+
+    function seal(uint256 claimId, uint256 until) external {
+        sealedUntil[claimId] = until;
+    }
+
+    // decoys
+
+    function decoys() external view returns (IDecoys) {
+        return this;
+    }
+
+    function caught(uint256, address challenger) external {
+        ++catches[challenger];
     }
 
     // market
@@ -86,6 +107,18 @@ contract CourtStub is IMarket, IStake, IAudit {
     }
 
     // never called by the court
+
+    function bind(uint256, uint256, uint32, address) external pure {
+        revert NotUsed();
+    }
+
+    function isOpen(uint256) external pure returns (bool) {
+        revert NotUsed();
+    }
+
+    function payCatchers(uint256, address[] calldata, uint256) external pure {
+        revert NotUsed();
+    }
 
     function termsOf(uint256) external pure returns (Terms memory) {
         revert NotUsed();

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { sha256 } from '@bitloom/graph'
 import { attack, claims, honest } from './alphabet.ts'
-import { apply, isTurn } from './claims.ts'
-import type { Move } from './game.ts'
+import type { Move, Pick } from './game.ts'
 import { openGame, play } from './match.ts'
+import { apply, isTurn } from './moves.ts'
 import { challengerMove, solverMove } from './player.ts'
 
 test('the step at which a word leaves the alphabet is found, wherever it is', () => {
@@ -60,8 +60,8 @@ test('a clock runs only on its own side and over all of its moves', () => {
 })
 
 test('every move out of its turn is refused and changes nothing', () => {
-  const kinds = ['bisect', 'pick', 'open', 'enter', 'proveProbe', 'descend', 'showExpr', 'proveInput', 'proveState'] as const
-  const more = ['showChunk', 'pickElement', 'proveScalar'] as const
+  const kinds = ['bisect', 'bisectFold', 'open', 'descend', 'showChunk', 'pick', 'enterState', 'showExpr', 'pickElement'] as const
+  const more = ['proveProbe', 'proveInput', 'provePadding', 'proveState', 'proveTail', 'proveElement', 'proveTerm'] as const
   const { moves } = attack('abcdXYZ').match
   const sample = new Map(moves.map((m) => [m.move.kind, m.move]))
   for (const { before } of moves)
@@ -83,45 +83,54 @@ test('each move is refused by name when what it carries is wrong', () => {
     switch (move.kind) {
       case 'bisect':
         refused(before, { ...move, values: move.values.slice(1) }, 'WrongCount')
-        if (before.level === 'fold') refused(before, { ...move, values: move.values.map(() => wrong) }, 'WrongWord')
         break
       case 'pick':
-        refused(before, { ...move, index: 32 }, 'WrongIndex')
-        refused(before, { ...move, items: [] }, 'WrongCount')
-        refused(before, { ...move, items: move.items.map((i) => ({ ...i, value: wrong })) }, 'NotProven')
-        refused(before, { ...move, index: (move.index + 1) % 4 }, 'NotProven')
+      case 'showExpr': {
+        const { index, path } = move.picked
+        const spoilt = (picked: Partial<Pick>): Move => ({ ...move, picked: { ...move.picked, ...picked } })
+        refused(before, spoilt({ index: 64 }), 'WrongIndex')
+        refused(before, spoilt({ path: path.slice(1) }), 'WrongCount')
+        refused(before, spoilt({ path: [wrong, ...path.slice(1)] }), 'NotProven')
+        refused(before, spoilt({ index: (index + 1) % 4 }), 'NotProven')
+        if (move.kind === 'pick') break
+        refused(before, { kind: 'pick', picked: move.picked }, 'AtBottom')
+        refused(before, { kind: 'provePadding', picked: move.picked }, 'WrongIndex')
+        refused(before, { ...move, leaf: move.leaf.slice(1) }, 'NotProven')
+        refused(before, { ...move, proof: move.proof.slice(1) }, 'NotProven')
+        const source = { leaf: move.leaf, proof: move.proof, preState: wrong, preCommit: wrong, slot: { value: wrong, proof: [] } }
+        refused(before, { kind: 'proveInput', picked: move.picked, source }, 'NotInput')
+        refused(before, { kind: 'enterState', postState: wrong, postCommit: wrong }, 'EndDiffers')
+        const opened = { preState: wrong, preChain: wrong, postState: wrong, postChain: wrong }
+        refused(before, { kind: 'proveProbe', opened, probe: { value: wrong, proof: [] } }, 'StartDiffers')
         break
+      }
       case 'open':
-        refused(before, { ...move, preChain: wrong }, 'StartDiffers')
-        refused(before, { ...move, postState: wrong }, 'EndDiffers')
-        break
-      case 'enter':
-        refused(before, { kind: 'proveProbe', probe: { value: wrong, proof: [] } }, 'NotProven')
+        refused(before, { ...move, opened: { ...move.opened, preChain: wrong } }, 'StartDiffers')
+        refused(before, { ...move, opened: { ...move.opened, postState: wrong } }, 'EndDiffers')
+        refused(before, { ...move, values: move.values.slice(1) }, 'WrongCount')
         break
       case 'descend':
         refused(before, { ...move, values: [...move.values, wrong] }, 'WrongCount')
         refused(before, { ...move, values: move.values.map(() => wrong) }, 'RootDiffers')
         break
-      case 'showExpr':
-        refused(before, { ...move, leaf: move.leaf.slice(1) }, 'NotProven')
-        refused(before, { ...move, proof: move.proof.slice(1) }, 'NotProven')
-        refused(before, { kind: 'proveInput', leaf: move.leaf, proof: move.proof, slot: { value: wrong, proof: [] } }, 'NotInput')
-        break
       case 'showChunk':
         refused(before, { ...move, chunk: move.chunk.slice(1) }, 'ChunkLength')
         refused(before, { ...move, chunk: move.chunk.map((b) => b ^ 1) }, 'ChunkDiffers')
         break
-      case 'pickElement':
-        refused(before, { ...move, index: 1 }, 'WrongIndex') // one letter only: 255 words of the chunk are padding
-        refused(before, { ...move, index: 256 }, 'WrongIndex')
-        refused(before, { ...move, chunk: move.chunk.map((b) => b ^ 1) }, 'ChunkDiffers')
-        break
-      case 'proveScalar':
+      case 'proveElement': {
+        const { path } = move.picked
+        refused(before, { kind: 'pickElement', picked: move.picked }, 'AtBottom')
+        refused(before, { kind: 'proveTail', picked: { index: 0, path } }, 'NoFault')
+        refused(before, { ...move, picked: { index: 1, path } }, 'WrongIndex') // one letter only: 255 words of the chunk are padding
+        refused(before, { ...move, picked: { index: 256, path } }, 'WrongIndex')
+        refused(before, { ...move, picked: { index: 0, path: path.slice(1) } }, 'WrongCount')
+        refused(before, { ...move, picked: { index: 0, path: [wrong, ...path.slice(1)] } }, 'NotProven')
         refused(before, { ...move, leaf: move.leaf.slice(1) }, 'LeafDiffers')
         refused(before, { ...move, operands: [] }, 'OperandMissing')
         refused(before, { ...move, operands: [...move.operands, ...move.operands] }, 'OperandsLeft')
         refused(before, { ...move, operands: move.operands.map((o) => ({ ...o, traceProof: [] })) }, 'BadRoot')
         break
+      }
     }
   assert.ok(errors.size > 18)
 })

@@ -1,4 +1,5 @@
-// What a game between a challenger and a solver is made of: its state, its moves, and what can come of it. Twin: the declarations of dispute/Claims.sol.
+// What a game between a challenger and a solver is made of: its state, its moves, and what can come of it. Twin: the declarations of dispute/GameState.sol,
+// Claims.sol and Grounds.sol.
 
 import type { Opening } from './commit.ts'
 import type { ArbiterErrorName } from './leaf.ts'
@@ -8,16 +9,11 @@ import type { Operand } from './witness.ts'
 export const LEVELS = [
   'steps', // solver: bisect, challenger: pick
   'open', // solver: open
-  'enter', // challenger: enter, or proveProbe
-  'trace', // solver: descend, challenger: pick
-  'expr', // challenger: showExpr, or proveInput
-  'state', // solver: descend, challenger: pick
-  'slot', // challenger: proveState
-  'tensor', // solver: descend, challenger: pick
-  'chunk', // solver: showChunk
-  'element', // challenger: pickElement
-  'fold', // solver: bisect, challenger: pick
-  'scalar', // challenger: proveScalar
+  'trace', // solver: descend, challenger: pick; at its root enterState, proveProbe; at its bottom showExpr, proveInput, provePadding
+  'state', // solver: descend, challenger: pick; at its bottom proveState, provePadding
+  'tensor', // solver: descend, challenger: pick; at its bottom provePadding
+  'chunk', // solver: showChunk, challenger: pickElement, proveElement, proveTail
+  'fold', // solver: bisectFold, challenger: pick; of one term proveTerm
   'over',
 ] as const
 export type Level = (typeof LEVELS)[number]
@@ -43,67 +39,114 @@ export type Terms = {
   readonly clockSeconds: number
 }
 
-/** Everything that the contract holds of a game; fields that no move has set yet are 0. */
-export type Game = Omit<Terms, 'stepsPerCheckpoint' | 'clockSeconds'> & {
-  /** Unix seconds of the last move. */
-  readonly movedAt: number
-  /** Seconds that each side has left. */
-  readonly solverClock: number
-  readonly challengerClock: number
-  readonly level: Level
-  readonly toMove: Side
-  /** Steps, fold: the interval, its accepted start and its refused end (moments, or words in the last four bytes). */
-  readonly from: number
-  readonly to: number
-  readonly lo: Uint8Array
-  readonly hi: Uint8Array
-  /** Steps, fold: the items root over start, revealed values and end, while the challenger is to pick. */
-  readonly list: Uint8Array
-  /** Trace, state, tensor: the refused node, the levels below it, and its index at its height. */
-  readonly node: Uint8Array
-  readonly depth: number
-  readonly index: number
-  /** The training step within the segment. */
-  readonly step: number
-  readonly preState: Uint8Array
-  readonly preChain: Uint8Array
-  readonly postState: Uint8Array
-  readonly postChain: Uint8Array
-  readonly trace: Uint8Array
-  /** The expr, the hash of its leaf, its dtype's code, its elements and the terms behind each. */
-  readonly expr: number
-  readonly leaf: Uint8Array
-  readonly dtype: number
-  readonly size: number
-  readonly terms: number
-  readonly element: number
+/** What a game is about beside that: a claim on a chain, and who quarrels. */
+export type Case = {
+  readonly claimId: number
+  readonly segment: number
+  /** The claim's root when the game was opened. */
+  readonly root: Uint8Array
+  /** Addresses, 20 bytes. */
+  readonly solver: Uint8Array
+  readonly challenger: Uint8Array
 }
+
+/** Everything that is known of a game: what the bytes of game-state.ts say, and nothing else. Numbers and hashes that live at another level are 0. */
+export type Game = Omit<Terms, 'stepsPerCheckpoint' | 'clockSeconds'> &
+  Case & {
+    readonly level: Level
+    readonly toMove: Side
+    /** The first answer is not given, and waits until the claim is opened (forced errors). */
+    readonly fresh: boolean
+    /** Unix seconds of the last move. */
+    readonly movedAt: number
+    /** Seconds that each side has left. */
+    readonly solverClock: number
+    readonly challengerClock: number
+    /** Steps, open, fold: the interval. */
+    readonly from: number
+    readonly to: number
+    /** Steps, open: its refused end, a moment; with the solver to move its accepted start, too. */
+    readonly hi: Uint8Array
+    readonly lo: Uint8Array
+    /** Steps (challenger to move): the items root over innerHash(start, end) of each part. */
+    readonly list: Uint8Array
+    /** Trace, state, tensor: the refused node, the levels below it, its index at its height, and the items of the whole tree. */
+    readonly node: Uint8Array
+    readonly depth: number
+    readonly index: number
+    readonly count: number
+    /** Tensor, chunk: the expr's dtype's code, its elements and the terms behind each. A chunk's number is `index`, its leaf or words' root `node`. */
+    readonly dtype: number
+    readonly size: number
+    readonly terms: number
+    /** Fold: the element, and the accumulators at `from`, at each cut that was shown, and at `to`. */
+    readonly element: number
+    readonly words: readonly number[]
+    /** From `open` on, in the papers: the step within the segment, its moments, the root of its trace. */
+    readonly step: number
+    readonly start: Uint8Array
+    readonly end: Uint8Array
+    readonly trace: Uint8Array
+    /** From `showExpr` on, in the papers: the expr and the hash of its leaf. */
+    readonly expr: number
+    readonly leaf: Uint8Array
+  }
 
 /** A 32-byte item with its siblings. */
 export type Item = { readonly value: Uint8Array; readonly proof: readonly Uint8Array[] }
 
+/** Something that the solver has revealed, by its index: the value (of steps: both ends of the part; of a fold nothing), then its siblings. */
+export type Pick = { readonly index: number; readonly path: readonly Uint8Array[] }
+
+/** The words of an `open`: what the step's two moments are hashes of. */
+export type Opened = {
+  readonly preState: Uint8Array
+  readonly preChain: Uint8Array
+  readonly postState: Uint8Array
+  readonly postChain: Uint8Array
+}
+
+type Operands = { readonly leaf: Uint8Array; readonly operands: readonly Operand[] }
+
 export type Move =
+  // the solver's
   | { readonly kind: 'bisect'; readonly values: readonly Uint8Array[] }
-  /** In an interval: the items at `index` and `index + 1` under the list's root. In a tree: the item at `index` under the node. */
-  | { readonly kind: 'pick'; readonly index: number; readonly items: readonly Item[] }
-  | {
-      readonly kind: 'open'
-      readonly preState: Uint8Array
-      readonly preChain: Uint8Array
-      readonly postState: Uint8Array
-      readonly postChain: Uint8Array
-      readonly trace: Uint8Array
-    }
-  | { readonly kind: 'enter'; readonly level: 'trace' | 'state' }
-  | { readonly kind: 'proveProbe'; readonly probe: Item }
+  | { readonly kind: 'bisectFold'; readonly words: readonly number[] }
+  /** The step itself, and the first round of its trace. */
+  | { readonly kind: 'open'; readonly opened: Opened; readonly values: readonly Uint8Array[] }
   | { readonly kind: 'descend'; readonly values: readonly Uint8Array[] }
-  | { readonly kind: 'showExpr'; readonly leaf: Uint8Array; readonly proof: readonly Uint8Array[] }
-  | { readonly kind: 'proveInput'; readonly leaf: Uint8Array; readonly proof: readonly Uint8Array[]; readonly slot: Item }
-  | { readonly kind: 'proveState'; readonly expr: number; readonly proof: readonly Uint8Array[]; readonly fed: Item }
   | { readonly kind: 'showChunk'; readonly chunk: Uint8Array }
-  | { readonly kind: 'pickElement'; readonly index: number; readonly chunk: Uint8Array }
-  | { readonly kind: 'proveScalar'; readonly leaf: Uint8Array; readonly operands: readonly Operand[] }
+  // the challenger's
+  | { readonly kind: 'pick'; readonly picked: Pick }
+  /** Leaves the trace, which the challenger accepts, for the state that the step ended in. */
+  | { readonly kind: 'enterState'; readonly postState: Uint8Array; readonly postCommit: Uint8Array }
+  | { readonly kind: 'showExpr'; readonly picked: Pick; readonly leaf: Uint8Array; readonly proof: readonly Uint8Array[] }
+  /** The first wrong element of the shown chunk, of a fold. The path is that of the word of 32 bytes that holds it. */
+  | { readonly kind: 'pickElement'; readonly picked: Pick }
+  // the challenger's last
+  | { readonly kind: 'proveProbe'; readonly opened: Opened; readonly probe: Item }
+  | { readonly kind: 'proveInput'; readonly picked: Pick; readonly source: Source }
+  | { readonly kind: 'provePadding'; readonly picked: Pick }
+  | { readonly kind: 'proveState'; readonly picked: Pick; readonly fed: Fed }
+  /** `picked.index` counts the chunk's words of 32 bytes. */
+  | { readonly kind: 'proveTail'; readonly picked: Pick }
+  | ({ readonly kind: 'proveElement'; readonly picked: Pick } & Operands)
+  | ({ readonly kind: 'proveTerm'; readonly index: number } & Operands)
+  // anybody's
   | { readonly kind: 'timeout' }
+
+/** What an `input` expr should have read: its leaf in the graph, and the slot under the state before the step, or under the data. */
+export type Source = {
+  readonly leaf: Uint8Array
+  readonly proof: readonly Uint8Array[]
+  readonly preState: Uint8Array
+  /** Hash of the probe chain before the step. */
+  readonly preCommit: Uint8Array
+  readonly slot: Item
+}
+
+/** Which expr feeds a state slot, by the graph, and its tensor's root, by the trace. */
+export type Fed = { readonly expr: number; readonly proof: readonly Uint8Array[]; readonly root: Item }
 
 /** How a game ended. Numbers that the ground does not concern are 0; `state` names its slot in `element`. */
 export type Verdict = {
@@ -118,8 +161,9 @@ export type Verdict = {
 
 /** Why a move is refused: the names of the contract's custom errors. */
 export const CLAIM_ERRORS = [
-  ...(['WrongMove', 'ClockRanOut', 'ClockRuns'] as const), // not now
-  ...(['WrongCount', 'WrongIndex', 'WrongWord', 'ChunkLength'] as const), // not of this form
+  ...(['StateDiffers', 'PapersDiffer'] as const), // not this game
+  ...(['WrongMove', 'ClockRanOut', 'ClockRuns', 'StillSealed', 'AtBottom', 'NotAtBottom'] as const), // not now
+  ...(['WrongCount', 'WrongIndex', 'ChunkLength'] as const), // not of this form
   ...(['RootDiffers', 'StartDiffers', 'EndDiffers', 'ChunkDiffers', 'LeafDiffers', 'NotProven'] as const), // hashes to something else
   ...(['IsInput', 'NotInput', 'NoFault'] as const), // proves nothing
 ] as const

@@ -1,11 +1,12 @@
 // A whole game in process, both sides played to the end: for tests, for examples, and for asking beforehand how a quarrel would go.
 
 import { graphId, rootOf, stateSlots } from '@bitloom/graph'
-import { apply, begin } from './claims.ts'
+import { begin } from './claims.ts'
 import { moment, PROBE_START, probeCommit } from './commit.ts'
 import type { ErrorName, Game, Move, Outcome, Side, Terms, Verdict } from './game.ts'
 import type { Knowledge } from './knowledge.ts'
-import { challengerMove, type Reveal, revealOf, solverMove } from './player.ts'
+import { apply } from './moves.ts'
+import { challengerMove, type Reveal, revealsOf, solverMove } from './player.ts'
 
 /** The numbers of a game about a graph, as its spec would have them. */
 export const termsFor = (knowledge: Knowledge, stepsPerCheckpoint: number, clockSeconds = 600): Terms => ({
@@ -63,8 +64,7 @@ export function play(game: Game, solver: Knowledge, challenger: Knowledge): Matc
       outcome = apply(game, move, now)
       if (!outcome.ok) throw new Error(`a clock that ran out does not end the game: ${outcome.error}`)
     }
-    const reveal = revealOf(game, move)
-    if (reveal) reveals.push(reveal)
+    reveals.push(...revealsOf(game, move))
     moves.push({ by, before: game, move, after: outcome.game })
     game = outcome.game
     if (outcome.verdict) {

@@ -2,6 +2,7 @@
 
 import {
   bytesOf,
+  CHUNK,
   chunkAt,
   depthOf,
   encodeExpr,
@@ -13,22 +14,36 @@ import {
   sameBytes,
   type Tree,
 } from '@bitloom/graph'
-import { itemOf, wordOf } from './claims.ts'
+import { chunkTree, partHashes } from './claims.ts'
 import { moment, probeCommit } from './commit.ts'
-import type { Game, Item, Level, Move } from './game.ts'
+import type { Game, Item, Level, Move, Opened, Pick } from './game.ts'
 import type { Knowledge } from './knowledge.ts'
-import { childAt, cutAt, partsOf, takeOf, valuesOf } from './position.ts'
+import { childAt, cutAt, partsOf, STEPS, TERMS, takeOf } from './position.ts'
 import { traceRoot } from './trace.ts'
 import { witness } from './witness.ts'
 
-/** What a solver's move showed: the values of a `bisect` or `descend` at its level, or a chunk. In the order of the moves. */
+/** What a solver's move showed: values at their level, the four words of an `open`, or a chunk. In the order of the moves. */
 export type Reveal = { readonly level: Level; readonly values: readonly Uint8Array[] }
 
-/** What a move reveals, for the record that the players of a game keep (on chain: the events Revealed and ChunkShown). */
-export function revealOf(game: Game, move: Move): Reveal | undefined {
-  if (move.kind === 'bisect' || move.kind === 'descend') return { level: game.level, values: move.values }
-  return move.kind === 'showChunk' ? { level: 'chunk', values: [move.chunk] } : undefined
+/** What a move reveals, for the record that the players of a game keep (on chain: the events StepOpened, Revealed and ChunkShown). */
+export function revealsOf(game: Game, move: Move): Reveal[] {
+  switch (move.kind) {
+    case 'bisect':
+    case 'descend':
+      return [{ level: game.level, values: move.values }]
+    case 'open':
+      return [
+        { level: 'open', values: wordsOf(move.opened) },
+        { level: 'trace', values: move.values },
+      ]
+    case 'showChunk':
+      return [{ level: 'chunk', values: [move.chunk] }]
+    default:
+      return []
+  }
 }
+
+const wordsOf = ({ preState, preChain, postState, postChain }: Opened): Uint8Array[] => [preState, preChain, postState, postChain]
 
 /** The moment before step `step` of one's own run. */
 const momentAt = (knowledge: Knowledge, step: number): Uint8Array => {
@@ -43,19 +58,27 @@ function ownTree(game: Game, knowledge: Knowledge): Tree {
   return game.level === 'trace' ? trace.tree : trace.tensorTree(game.expr)
 }
 
-/** One's own values of the sequence that the game bisects, at `from`, each cut, and `to`. */
-function ownValues(game: Game, knowledge: Knowledge): Uint8Array[] {
-  const cuts = Array.from({ length: partsOf(game.to - game.from) + 1 }, (_, i) => cutAt(game.from, game.to, i))
-  if (game.level === 'steps') return cuts.map((step) => momentAt(knowledge, step))
+const cutsOf = ({ from, to }: Game, most: number): number[] => {
+  const parts = partsOf(to - from, most)
+  return Array.from({ length: parts + 1 }, (_, i) => cutAt(from, to, parts, i))
+}
+
+/** One's own moments at the interval's start, each cut, and its end. */
+const ownMoments = (game: Game, knowledge: Knowledge): Uint8Array[] => cutsOf(game, STEPS).map((step) => momentAt(knowledge, step))
+
+/** One's own accumulators there. */
+function ownWords(game: Game, knowledge: Knowledge): number[] {
   const accumulators = knowledge.accumulators(game.step, game.expr, game.element)
-  return cuts.map((term) => itemOf(accumulators[term]!))
+  return cutsOf(game, TERMS).map((term) => accumulators[term]!)
 }
 
 /** One's own nodes below the one that the game descends. */
-function ownChildren(game: Game, knowledge: Knowledge): Uint8Array[] {
-  const tree = ownTree(game, knowledge)
-  const take = takeOf(game.depth)
-  return Array.from({ length: 2 ** take }, (_, i) => nodeAt(tree, game.depth - take, childAt(game.index, take, i)))
+const ownChildren = (game: Game, knowledge: Knowledge): Uint8Array[] => nodesBelow(ownTree(game, knowledge), game.depth, game.index)
+
+/** The nodes that one round shows below node `index` at height `depth`. */
+function nodesBelow(tree: Tree, depth: number, index: number): Uint8Array[] {
+  const take = takeOf(depth)
+  return Array.from({ length: 2 ** take }, (_, i) => nodeAt(tree, depth - take, childAt(index, take, i)))
 }
 
 /** The solver's next move: what its own run says; undefined where it is not to move. */
@@ -63,12 +86,14 @@ export function solverMove(game: Game, knowledge: Knowledge): Move | undefined {
   if (game.toMove !== 'solver') return undefined
   switch (game.level) {
     case 'steps':
+      return { kind: 'bisect', values: ownMoments(game, knowledge).slice(1, -1) }
     case 'fold':
-      return { kind: 'bisect', values: ownValues(game, knowledge).slice(1, 1 + valuesOf(game.to - game.from)) }
+      return { kind: 'bisectFold', words: ownWords(game, knowledge).slice(1, -1) }
     case 'open': {
-      const [pre, post] = [knowledge.parts(game.step), knowledge.parts(game.step + 1)]
-      const trace = traceRoot(knowledge.trace(game.step))
-      return { kind: 'open', preState: pre.stateRoot, preChain: pre.chain, postState: post.stateRoot, postChain: post.chain, trace }
+      const [pre, post] = [knowledge.parts(game.from), knowledge.parts(game.from + 1)]
+      const opened = { preState: pre.stateRoot, preChain: pre.chain, postState: post.stateRoot, postChain: post.chain }
+      const depth = depthOf(game.exprs)
+      return { kind: 'open', opened, values: nodesBelow(knowledge.trace(game.from).tree, depth, 0) }
     }
     case 'trace':
     case 'state':
@@ -88,52 +113,87 @@ export function solverMove(game: Game, knowledge: Knowledge): Move | undefined {
  */
 export function challengerMove(game: Game, reveals: readonly Reveal[], knowledge: Knowledge): Move | undefined {
   if (game.toMove !== 'challenger') return undefined
-  const { graph } = knowledge
   const shown = reveals[reveals.length - 1]?.values ?? []
   switch (game.level) {
-    case 'steps':
-    case 'fold': {
-      const list = [game.lo, ...shown, game.hi]
-      const index = firstDifference(list, ownValues(game, knowledge)) - 1
+    case 'steps': {
+      const own = ownMoments(game, knowledge)
+      const list = [own[0]!, ...shown, game.hi]
+      const index = firstDifference(list, own) - 1
       if (index < 0) return undefined
-      const tree = merkleTree(list)
-      return { kind: 'pick', index, items: [index, index + 1].map((i) => itemAt(tree, i)) }
+      const path = [list[index]!, list[index + 1]!, ...proofOf(merkleTree(partHashes(list)), index)]
+      return { kind: 'pick', picked: { index, path } }
     }
-    case 'enter': {
-      const trace = knowledge.trace(game.step)
-      if (!sameBytes(traceRoot(trace), game.trace)) return { kind: 'enter', level: 'trace' }
-      const after = knowledge.parts(game.step + 1)
-      if (!sameBytes(after.stateRoot, game.postState)) return { kind: 'enter', level: 'state' }
-      return sameBytes(after.chain, game.postChain) ? undefined : { kind: 'proveProbe', probe: itemAt(trace.tree, game.probe) }
+    case 'fold': {
+      const own = ownWords(game, knowledge)
+      const index = game.words.findIndex((word, i) => word !== own[i]) - 1
+      if (index < 0) return undefined
+      const cuts = cutsOf(game, TERMS)
+      if (cuts[index + 1]! - cuts[index]! > 1) return { kind: 'pick', picked: { index, path: [] } }
+      return { kind: 'proveTerm', index, ...operands(game, reveals, knowledge, game.element, cuts[index]!, game.words[index]!) }
     }
     case 'trace':
+      return beyondTrace(game, reveals, knowledge) ?? child(game, shown, knowledge)
     case 'state':
-    case 'tensor': {
-      const index = firstDifference(shown, ownChildren(game, knowledge))
-      return index < 0 ? undefined : { kind: 'pick', index, items: [itemAt(merkleTree(shown), index)] }
-    }
-    case 'expr': {
-      const e = graph.exprs[game.expr]!
-      const [leaf, proof] = [encodeExpr(graph, e), proofOf(graphTree(graph), game.expr)]
-      if (e.op !== 'input') return { kind: 'showExpr', leaf, proof }
-      const [slot, states] = [e.attrs[0]!, graph.next.length]
-      const item = slot < states ? itemAt(knowledge.stateTree(game.step), slot) : itemAt(knowledge.dataTree, slot - states)
-      return { kind: 'proveInput', leaf, proof, slot: item }
-    }
-    case 'slot': {
-      const expr = graph.next[game.index]!
-      const proof = proofOf(graphTree(graph), graph.exprs.length + game.index)
-      return { kind: 'proveState', expr, proof, fed: itemAt(knowledge.trace(game.step).tree, expr) }
-    }
-    case 'element': {
-      const index = firstWrongElement(game, shown[0]!, knowledge)
-      return index < 0 ? undefined : { kind: 'pickElement', index, chunk: shown[0]! }
-    }
-    case 'scalar':
-      return proveScalar(game, reveals, knowledge)
+    case 'tensor':
+      return child(game, shown, knowledge)
+    case 'chunk':
+      return element(game, reveals, shown[0]!, knowledge)
     default:
       return undefined
   }
+}
+
+/** At the root of a trace that is one's own: what else is wrong with the step, if anything. */
+function beyondTrace(game: Game, reveals: readonly Reveal[], knowledge: Knowledge): Move | undefined {
+  const trace = knowledge.trace(game.step)
+  if (game.depth !== depthOf(game.exprs) || !sameBytes(traceRoot(trace), game.trace)) return undefined
+  const words = reveals.findLast((r) => r.level === 'open')?.values
+  if (words?.length !== 4) return undefined
+  const [preState, preChain, postState, postChain] = words as [Uint8Array, Uint8Array, Uint8Array, Uint8Array]
+  const after = knowledge.parts(game.step + 1)
+  if (!sameBytes(after.stateRoot, postState)) return { kind: 'enterState', postState, postCommit: probeCommit(postChain) }
+  if (sameBytes(after.chain, postChain)) return undefined
+  return { kind: 'proveProbe', opened: { preState, preChain, postState, postChain }, probe: itemAt(trace.tree, game.probe) }
+}
+
+/** Points at the first child that is not one's own; at the bottom, says what is wrong with it. */
+function child(game: Game, shown: readonly Uint8Array[], knowledge: Knowledge): Move | undefined {
+  const take = takeOf(game.depth)
+  const index = shown.length === 2 ** take ? firstDifference(shown, ownChildren(game, knowledge)) : -1
+  if (index < 0) return undefined
+  const picked = pickOf(merkleTree(shown), index)
+  if (take < game.depth) return { kind: 'pick', picked }
+  const item = childAt(game.index, take, index)
+  if (item >= game.count) return { kind: 'provePadding', picked }
+  if (game.level === 'tensor') return { kind: 'pick', picked }
+  const { graph } = knowledge
+  if (game.level === 'state') {
+    const expr = graph.next[item]!
+    const proof = proofOf(graphTree(graph), graph.exprs.length + item)
+    return { kind: 'proveState', picked, fed: { expr, proof, root: itemAt(knowledge.trace(game.step).tree, expr) } }
+  }
+  const e = graph.exprs[item]!
+  const [leaf, proof] = [encodeExpr(graph, e), proofOf(graphTree(graph), item)]
+  if (e.op !== 'input') return { kind: 'showExpr', picked, leaf, proof }
+  const [s, states] = [e.attrs[0]!, graph.next.length]
+  const slot = s < states ? itemAt(knowledge.stateTree(game.step), s) : itemAt(knowledge.dataTree, s - states)
+  const { stateRoot, chain } = knowledge.parts(game.step)
+  return { kind: 'proveInput', picked, source: { leaf, proof, preState: stateRoot, preCommit: probeCommit(chain), slot } }
+}
+
+/** Points at the first byte of the shown chunk that is not one's own. */
+function element(game: Game, reveals: readonly Reveal[], chunk: Uint8Array, knowledge: Knowledge): Move | undefined {
+  const own = chunkAt(knowledge.trace(game.step).tensor(game.expr), game.index)
+  const first = own.findIndex((b, i) => b !== chunk[i])
+  if (first < 0) return undefined
+  const { dtype } = knowledge.graph.exprs[game.expr]!
+  const word = Math.floor(first / 32)
+  const { path } = pickOf(chunkTree(chunk), word)
+  if (game.index * CHUNK + first >= game.size * bytesOf(dtype)) return { kind: 'proveTail', picked: { index: word, path } }
+  const index = Math.floor(first / bytesOf(dtype))
+  if (game.terms > 1) return { kind: 'pickElement', picked: { index, path } }
+  const number = (game.index * CHUNK) / bytesOf(dtype) + index
+  return { kind: 'proveElement', picked: { index, path }, ...operands(game, reveals, knowledge, number, 0, 0) }
 }
 
 /** The first place at which two lists differ, or -1. */
@@ -142,15 +202,10 @@ const firstDifference = (theirs: readonly Uint8Array[], own: readonly Uint8Array
 
 const itemAt = (tree: Tree, index: number): Item => ({ value: nodeAt(tree, 0, index), proof: proofOf(tree, index) })
 
-/** The index within the shown chunk of the first element that one's own tensor does not have, or -1. */
-function firstWrongElement(game: Game, chunk: Uint8Array, knowledge: Knowledge): number {
-  const own = chunkAt(knowledge.trace(game.step).tensor(game.expr), game.index)
-  const first = own.findIndex((b, i) => b !== chunk[i])
-  return first < 0 ? -1 : Math.floor(first / bytesOf(knowledge.graph.exprs[game.expr]!.dtype))
-}
+const pickOf = (tree: Tree, index: number): Pick => ({ index, path: [nodeAt(tree, 0, index), ...proofOf(tree, index)] })
 
-/** The scalar step with its operands out of one's own tensors, proved in the solver's trace. */
-function proveScalar(game: Game, reveals: readonly Reveal[], knowledge: Knowledge): Move {
+/** The operands of one scalar step out of one's own tensors, proved in the solver's trace, and the expr's leaf. */
+function operands(game: Game, reveals: readonly Reveal[], knowledge: Knowledge, element: number, term: number, acc: number) {
   const { graph } = knowledge
   const trace = knowledge.trace(game.step)
   const theirs = traceNodes(game, reveals)
@@ -159,8 +214,8 @@ function proveScalar(game: Game, reveals: readonly Reveal[], knowledge: Knowledg
       const sibling = Math.floor(position / 2 ** height) ^ 1
       return theirs.get(nodeKey(height, sibling)) ?? nodeAt(trace.tree, height, sibling)
     })
-  const operands = witness(graph, game.expr, game.element, game.from, wordOf(game.lo), { tensor: trace.tensor, traceProof })
-  return { kind: 'proveScalar', leaf: encodeExpr(graph, graph.exprs[game.expr]!), operands }
+  const read = witness(graph, game.expr, element, term, acc, { tensor: trace.tensor, traceProof })
+  return { leaf: encodeExpr(graph, graph.exprs[game.expr]!), operands: read }
 }
 
 const nodeKey = (height: number, index: number): string => `${height}:${index}`

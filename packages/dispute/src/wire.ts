@@ -1,33 +1,10 @@
-// Games and moves as the contract's ABI says them: hex and numbers, ready for any EVM library. Twin of nothing; it only translates.
+// Moves and verdicts as the contract's ABI says them: hex and numbers, ready for any EVM library. Twin of nothing; it only translates.
 
 import { fromHex, toHex } from '@bitloom/graph'
-import { type Game, GROUNDS, type Item, LEVELS, type Move, SIDES, type Verdict } from './game.ts'
+import { GROUNDS, type Item, type Move, type Opened, type Pick, type Verdict } from './game.ts'
+import type { Packed } from './game-state.ts'
 
 type Hex = `0x${string}`
-
-/** `Game` of Claims.sol as a decoded ABI value: enums and small integers are numbers, 64-bit ones are bigints. */
-export type GameWire = { readonly [K in keyof Game]: Game[K] extends Uint8Array ? Hex : K extends 'movedAt' | 'size' ? bigint : number }
-
-const FIELDS_OF_BYTES = [
-  ...(['graphId', 'dataRoot', 'lo', 'hi', 'list', 'node', 'preState', 'preChain', 'postState', 'postChain', 'trace', 'leaf'] as const),
-]
-
-/** A game out of `Dispute.gameOf(id).game`. */
-export function gameFromWire(wire: GameWire): Game {
-  const bytes = Object.fromEntries(FIELDS_OF_BYTES.map((name) => [name, fromHex(wire[name])])) as Pick<
-    Game,
-    (typeof FIELDS_OF_BYTES)[number]
-  >
-  const { movedAt, size, level, toMove } = wire
-  return {
-    ...(wire as unknown as Game),
-    ...bytes,
-    movedAt: Number(movedAt),
-    size: Number(size),
-    level: LEVELS[level]!,
-    toMove: SIDES[toMove]!,
-  }
-}
 
 /** A verdict out of the event `Decided`. */
 export const verdictFromWire = (wire: Omit<Verdict, 'ground'> & { readonly ground: number }): Verdict => ({
@@ -37,52 +14,85 @@ export const verdictFromWire = (wire: Omit<Verdict, 'ground'> & { readonly groun
 
 const hexes = (values: readonly Uint8Array[]): Hex[] => values.map(toHex)
 const item = ({ value, proof }: Item): unknown => ({ value: toHex(value), proof: hexes(proof) })
+const pick = ({ index, path }: Pick): unknown => ({ index, path: hexes(path) })
+const opened = (o: Opened): unknown => ({
+  ...{ preState: toHex(o.preState), preChain: toHex(o.preChain), postState: toHex(o.postState), postChain: toHex(o.postChain) },
+})
 
-/** The call of `Dispute` that plays a move: name and arguments after the game's id. */
-export function callOf(move: Move): { readonly functionName: Move['kind']; readonly args: readonly unknown[] } {
-  const call = (...args: readonly unknown[]) => ({ functionName: move.kind, args })
+/** Four bytes each. */
+const wordsHex = (words: readonly number[]): Hex => `0x${words.map((w) => (w >>> 0).toString(16).padStart(8, '0')).join('')}`
+
+/** Moves that bring the game's papers besides its state. */
+const WITHOUT_PAPERS: readonly Move['kind'][] = ['bisect', 'bisectFold', 'descend', 'showChunk', 'pick', 'pickElement']
+
+/** The call of `Dispute` that plays a move in a game as it stands (`packGame`): name, and arguments after the game's id. */
+export function callOf({ state, papers }: Packed, move: Move): { readonly functionName: Move['kind']; readonly args: readonly unknown[] } {
+  const brought = WITHOUT_PAPERS.includes(move.kind) ? [toHex(state)] : [toHex(state), toHex(papers)]
+  return { functionName: move.kind, args: [...brought, ...argsOf(move)] }
+}
+
+function argsOf(move: Move): readonly unknown[] {
   switch (move.kind) {
     case 'bisect':
     case 'descend':
-      return call(hexes(move.values))
-    case 'pick':
-      return call(move.index, move.items.map(item))
+      return [hexes(move.values)]
+    case 'bisectFold':
+      return [wordsHex(move.words)]
     case 'open':
-      return call(...hexes([move.preState, move.preChain, move.postState, move.postChain, move.trace]))
-    case 'enter':
-      return call(LEVELS.indexOf(move.level))
-    case 'proveProbe':
-      return call(item(move.probe))
-    case 'showExpr':
-      return call(toHex(move.leaf), hexes(move.proof))
-    case 'proveInput':
-      return call(toHex(move.leaf), hexes(move.proof), item(move.slot))
-    case 'proveState':
-      return call(move.expr, hexes(move.proof), item(move.fed))
+      return [opened(move.opened), hexes(move.values)]
     case 'showChunk':
-      return call(toHex(move.chunk))
+      return [toHex(move.chunk)]
+    case 'pick':
     case 'pickElement':
-      return call(move.index, toHex(move.chunk))
-    case 'proveScalar':
-      return call(
-        toHex(move.leaf),
-        move.operands.map((o) => ({
-          root: toHex(o.root),
-          traceProof: hexes(o.traceProof),
-          chunk: toHex(o.chunk),
-          chunkProof: hexes(o.chunkProof),
-        })),
-      )
+    case 'provePadding':
+    case 'proveTail':
+      return [pick(move.picked)]
+    case 'enterState':
+      return [toHex(move.postState), toHex(move.postCommit)]
+    case 'showExpr':
+      return [pick(move.picked), toHex(move.leaf), hexes(move.proof)]
+    case 'proveProbe':
+      return [opened(move.opened), item(move.probe)]
+    case 'proveInput': {
+      const { leaf, proof, preState, preCommit, slot } = move.source
+      return [
+        pick(move.picked),
+        { leaf: toHex(leaf), proof: hexes(proof), preState: toHex(preState), preCommit: toHex(preCommit), slot: item(slot) },
+      ]
+    }
+    case 'proveState': {
+      const { expr, proof, root } = move.fed
+      return [pick(move.picked), { expr, proof: hexes(proof), root: item(root) }]
+    }
+    case 'proveElement':
+      return [pick(move.picked), toHex(move.leaf), move.operands.map(operand)]
+    case 'proveTerm':
+      return [move.index, toHex(move.leaf), move.operands.map(operand)]
     case 'timeout':
-      return call()
+      return []
   }
 }
 
-/** Whether a game in the ABI's form is the very same as ours: what holds the twins together. Names the first field that differs. */
-export function firstDifferenceOf(game: Game, wire: GameWire): keyof Game | undefined {
-  const theirs = gameFromWire(wire)
-  return (Object.keys(game) as (keyof Game)[]).find((name) => {
-    const [a, b] = [game[name], theirs[name]]
-    return a instanceof Uint8Array ? toHex(a) !== toHex(b as Uint8Array) : a !== b
-  })
+const operand = (o: Extract<Move, { kind: 'proveTerm' }>['operands'][number]): unknown => ({
+  root: toHex(o.root),
+  traceProof: hexes(o.traceProof),
+  chunk: toHex(o.chunk),
+  chunkProof: hexes(o.chunkProof),
+})
+
+/** Of the call that decided by arithmetic: its leaf, the accumulator before the step, and the chunks that it read from. */
+export type DecidingCall = {
+  readonly state: Uint8Array
+  readonly papers: Uint8Array
+  readonly index: number
+  readonly leaf: Uint8Array
+  readonly operands: unknown
+}
+
+/** Reads a `proveElement` or `proveTerm` back from a call's name and arguments; undefined where it is another call. */
+export function decidingCall(functionName: string, args: readonly unknown[]): DecidingCall | undefined {
+  if (functionName !== 'proveElement' && functionName !== 'proveTerm') return undefined
+  const [, state, papers, picked, leaf, operands] = args as readonly [bigint, Hex, Hex, number | { readonly index: number }, Hex, unknown]
+  const index = typeof picked === 'number' ? picked : picked.index
+  return { state: fromHex(state), papers: fromHex(papers), index, leaf: fromHex(leaf), operands }
 }

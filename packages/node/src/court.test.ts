@@ -14,6 +14,10 @@ const gameOf = (gameId: bigint, challenger: string, block = 1n): ChainEvent[] =>
   [
     { name: 'Challenged', args: { gameId, claimId: 7n, challenger } },
     { name: 'Revealed', args: { gameId, level: 0, values } },
+    {
+      name: 'StepOpened',
+      args: { gameId, opened: { preState: values[0], preChain: values[1], postState: values[2], postChain: values[3] } },
+    },
     { name: 'ChunkShown', args: { gameId, chunk: `0x${'00'.repeat(1024)}` } },
   ].map((event, i) => ({ ...event, contract: 'Dispute', blockNumber: block + BigInt(i), transactionHash: '0x', logIndex: i }))
 
@@ -25,6 +29,7 @@ test('reveals are kept of the games that this node plays as challenger, and of n
     court.revealsIn(1n).map((r) => [r.level, r.values.length]),
     [
       ['steps', 32],
+      ['open', 4],
       ['chunk', 1],
     ],
   )
@@ -46,13 +51,13 @@ test('a block read twice reveals nothing twice, and what the chain has replaced 
   for (const event of [...events, ...events]) court.onEvent(event)
   assert.deepEqual(
     court.revealsIn(4n).map((r) => r.level),
-    ['steps', 'chunk'],
+    ['steps', 'open', 'chunk'],
   )
-  court.rewind(11n)
+  court.rewind(12n)
   assert.deepEqual(
     court.revealsIn(4n).map((r) => r.level),
-    ['steps'],
+    ['steps', 'open'],
   )
-  court.onEvent({ ...events[2]!, blockNumber: 12n })
-  assert.equal(court.revealsIn(4n).length, 2)
+  court.onEvent({ ...events[3]!, blockNumber: 13n })
+  assert.equal(court.revealsIn(4n).length, 3)
 })

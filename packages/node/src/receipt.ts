@@ -1,7 +1,7 @@
 // The receipt: a portable file that says what was run, accepted, disputed and paid, and that anybody can check offline (`bitloom verify`).
 
 import { createHash } from 'node:crypto'
-import { type ArbiterErrorName, checkpointMoment, decodeLeaf, judge, type Operand, terms } from '@bitloom/dispute'
+import { type ArbiterErrorName, checkpointMoment, decidingCall, decodeLeaf, judge, type Operand, terms, unpackGame } from '@bitloom/dispute'
 import {
   depthOf,
   encodeGraph,
@@ -226,15 +226,17 @@ async function readDispute(bitloom: Bitloom, graph: Graph, decided: ChainEvent):
   if (plain.ground !== SCALAR) return plain
   const { input } = await bitloom.chain.getTransaction({ hash: transactionHash })
   const call = decodeFunctionData({ abi: fullAbi('Dispute'), data: input })
-  const [, leaf, operands] = call.args as unknown as [bigint, Hex, NonNullable<DecidedDispute['scalar']>['operands']]
+  const deciding = decidingCall(call.functionName, call.args as readonly unknown[])!
+  const { trace, words } = unpackGame(deciding)
   return {
     ...plain,
     scalar: {
-      leaf,
+      leaf: toHex(deciding.leaf),
       leafProof: proofOf(graphTree(graph), plain.expr).map(toHex),
-      acc: new DataView(quarrel.game.lo.buffer, quarrel.game.lo.byteOffset).getUint32(28),
-      trace: toHex(quarrel.game.trace),
-      operands,
+      // of a fold: the accumulator before the term that was picked
+      acc: words[deciding.index] ?? 0,
+      trace: toHex(trace),
+      operands: deciding.operands as NonNullable<DecidedDispute['scalar']>['operands'],
     },
   }
 }

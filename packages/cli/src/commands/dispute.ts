@@ -128,16 +128,12 @@ async function show(call: Call, gameId: bigint): Promise<void> {
   const all = await allEvents(bitloom)
   const events = eventsOf(all, gameId)
   const graph = await graphFor(call, network, claim.taskId, spec)
-  const { game } = quarrel
   const firstStep = (Number(claim.slice) * spec.checkpointsPerSlice + quarrel.segment) * spec.stepsPerCheckpoint
   const walked = walk(events, {
     firstStep,
     steps: spec.stepsPerCheckpoint,
     exprs: spec.exprs,
     stateSlots: spec.stateSlots,
-    size: game.size,
-    terms: game.terms,
-    element: game.element,
     graph,
   })
   const convicted = all.find(
@@ -147,7 +143,7 @@ async function show(call: Call, gameId: bigint): Promise<void> {
       e.transactionHash === events.find((d) => d.name === 'Decided')?.transactionHash,
   )
   const scalar = walked.decision?.ground === 'scalar' ? events.find((e) => e.name === 'Decided') : undefined
-  const operation = scalar && (await readOperation(bitloom, scalar, game.lo))
+  const operation = scalar && (await readOperation(bitloom, scalar))
   if (call.flag('json')) {
     printJson({
       gameId,

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The judge of a scalar step: stateless, so that whoever holds a dispute stays small and asks here. Twin: dispute/witness.ts `judge`.
+// The judge of a scalar step, asked by anybody, or as the last move of a dispute. Stateless, so that whoever holds a dispute stays small and asks
+// here. Twin: dispute/arbiter.ts.
 pragma solidity ^0.8.28;
 
+import {Pick, Verdict} from "../dispute/Claims.sol";
+import {Game, GameState, Papers} from "../dispute/GameState.sol";
+import {Grounds} from "../dispute/Grounds.sol";
 import {Expr, ExprLib} from "./Expr.sol";
 import {Scalar} from "./Scalar.sol";
 import {Operand, Witness, WitnessLib} from "./Witness.sol";
@@ -39,5 +43,41 @@ contract Arbiter {
         size = ExprLib.sizeOf(e.result);
         byteLength = ExprLib.byteLength(e.result);
         return (e.op, e.result.dtype, size, byteLength, Scalar.terms(e), e.attrs.length == 0 ? 0 : e.attrs[0]);
+    }
+
+    // Two last moves of a dispute, with the court's own signatures: the court has checked that state and papers are those of game number `gameId`,
+    // and who sent them, and passes the whole call on.
+
+    function proveElement(
+        uint256,
+        bytes calldata state,
+        bytes calldata papers,
+        Pick calldata picked,
+        bytes calldata leaf,
+        Operand[] calldata operands
+    ) external view returns (Verdict memory) {
+        Game memory g;
+        Papers memory p;
+        read(state, papers, g, p);
+        return Grounds.proveElement(g, p, picked, leaf, operands);
+    }
+
+    function proveTerm(
+        uint256,
+        bytes calldata state,
+        bytes calldata papers,
+        uint32 index,
+        bytes calldata leaf,
+        Operand[] calldata operands
+    ) external view returns (Verdict memory) {
+        Game memory g;
+        Papers memory p;
+        read(state, papers, g, p);
+        return Grounds.proveTerm(g, p, index, leaf, operands);
+    }
+
+    function read(bytes calldata state, bytes calldata papers, Game memory g, Papers memory p) private pure {
+        GameState.unpack(state, g);
+        GameState.unpackPapers(papers, p);
     }
 }

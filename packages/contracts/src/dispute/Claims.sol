@@ -1,36 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every legal move of a dispute, where it binds: the twin of dispute/claims.ts, same functions, same errors, same state (docs/protocol.md §4).
-// A move that is not legal reverts and changes nothing. Who sent it is the caller's business.
+// Every legal move of a dispute after which it goes on, where it binds: the twin of dispute/claims.ts, same functions, same errors, same state
+// (docs/protocol.md §4). The moves that end one are in Grounds.sol. A move that is not legal reverts and changes nothing. Who sent it is the
+// caller's business.
 //
-// Twin order: begin turn · bisect pick open enter proveProbe descend showExpr proveInput proveState showChunk pickElement proveScalar timeout · arrive
+// Twin order: begin awake turn · bisect bisectFold open descend showChunk · pick enterState showExpr pickElement · timeout
 pragma solidity ^0.8.28;
 
-import {Arbiter} from "../arbiter/Arbiter.sol";
 import {Op, U8_CODE} from "../arbiter/Expr.sol";
-import {Operand} from "../arbiter/Witness.sol";
+import {Game, Level, Papers, Side} from "./GameState.sol";
 import {Merkle} from "./Merkle.sol";
 import {Position} from "./Position.sol";
-
-enum Level {
-    Steps, // solver: bisect, challenger: pick
-    Open, // solver: open
-    Enter, // challenger: enter, or proveProbe
-    Trace, // solver: descend, challenger: pick
-    Expr, // challenger: showExpr, or proveInput
-    State, // solver: descend, challenger: pick
-    Slot, // challenger: proveState
-    Tensor, // solver: descend, challenger: pick
-    Chunk, // solver: showChunk
-    Element, // challenger: pickElement
-    Fold, // solver: bisect, challenger: pick
-    Scalar, // challenger: proveScalar
-    Over
-}
-
-enum Side {
-    Solver,
-    Challenger
-}
 
 /// Why a game ended.
 enum Ground {
@@ -44,45 +23,24 @@ enum Ground {
     Clock
 }
 
-/// Everything that is known of a game; fields that no move has set yet are 0.
-struct Game {
-    bytes32 graphId;
-    bytes32 dataRoot;
-    uint32 exprs;
-    uint32 stateSlots;
-    uint32 dataSlots;
-    uint32 probe;
-    uint64 movedAt; // unix seconds of the last move
-    uint32 solverClock; // seconds left
-    uint32 challengerClock;
-    Level level;
-    Side toMove;
-    uint8 depth; // trace, state, tensor: levels below the node
-    uint8 dtype;
-    uint32 from; // steps, fold: the interval
-    uint32 to;
-    uint32 index; // trace, state, tensor: the node's index at its height
-    uint32 step; // the training step within the segment
-    uint32 expr;
-    uint32 element;
-    uint32 terms; // of the fold behind each of the expr's elements
-    uint64 size; // elements of the expr
-    bytes32 lo; // steps, fold: accepted start and refused end (moments, or words in the last four bytes)
-    bytes32 hi;
-    bytes32 list; // steps, fold: the items root over start, revealed values and end, while the challenger is to pick
-    bytes32 node; // trace, state, tensor: the refused node
-    bytes32 preState;
-    bytes32 preChain;
-    bytes32 postState;
-    bytes32 postChain;
-    bytes32 trace;
-    bytes32 leaf; // hash of the expr's leaf
-}
-
 /// A 32-byte item with its siblings.
 struct Item {
     bytes32 value;
     bytes32[] proof;
+}
+
+/// Something that the solver has revealed, by its index: the value (of steps: both ends of the part), then its siblings.
+struct Pick {
+    uint32 index;
+    bytes32[] path;
+}
+
+/// The words of an `open`: what the step's two moments are hashes of.
+struct Opened {
+    bytes32 preState;
+    bytes32 preChain;
+    bytes32 postState;
+    bytes32 postChain;
 }
 
 /// How a game ended, if it did. Numbers that the ground does not concern are 0; a state names its slot in `element`.
@@ -96,16 +54,28 @@ struct Verdict {
     uint32 computed;
 }
 
-/// The moves, over a game in storage.
+/// What a move asks of the arbiter.
+interface IDescribe {
+    function describe(bytes calldata leaf)
+        external
+        view
+        returns (uint8 op, uint8 dtype, uint256 size, uint256 byteLength, uint256 terms, uint32 firstAttr);
+}
+
+/// The moves after which a game goes on, over a game in memory; and what Grounds.sol needs of them.
 library Claims {
     // not now
     error WrongMove(Level level, Side toMove);
     error ClockRanOut(uint256 thought, uint256 left);
     error ClockRuns(uint256 thought, uint256 left);
+    /// Nobody knows yet whether the claim is meant: the solver's first answer is due from `until` on.
+    error StillSealed(uint256 until);
+    /// The pick ends the descent, the fold or the chunk: say what is wrong with it in the same move.
+    error AtBottom();
+    error NotAtBottom();
     // not of this form
     error WrongCount(uint256 got, uint256 want);
     error WrongIndex(uint256 got);
-    error WrongWord(bytes32 value);
     error ChunkLength(uint256 length);
     // hashes to something else
     error RootDiffers();
@@ -119,262 +89,204 @@ library Claims {
     error NotInput();
     error NoFault();
 
-    /// A game about the segment between two moments, the solver to move. The caller has set what comes of the spec: graphId to probe.
-    function begin(Game storage g, uint32 steps, uint32 clockSeconds, bytes32 start, bytes32 end) internal {
+    /// A game about the segment between two moments, the solver to move. The caller sets the players, and `fresh`.
+    function begin(Game memory g, uint32 steps, uint32 clockSeconds, bytes32 start, bytes32 end) internal view {
+        g.level = steps == 1 ? Level.Open : Level.Steps;
         g.movedAt = uint64(block.timestamp);
         g.solverClock = clockSeconds;
         g.challengerClock = clockSeconds;
-        g.level = steps == 1 ? Level.Open : Level.Steps;
         g.to = steps;
         g.lo = start;
         g.hi = end;
     }
 
-    /// Checks level, side and clock, and takes what was thought from the side that thought.
-    function turn(Game storage g, Side side, uint256 levels) private returns (Level level) {
-        level = g.level;
+    /// For a fresh game: its clock begins when the claim was opened or had to be, not before.
+    function awake(Game memory g, uint256 sealedUntil) internal view {
+        if (block.timestamp < sealedUntil) revert StillSealed(sealedUntil);
+        if (sealedUntil > g.movedAt) g.movedAt = uint64(sealedUntil);
+    }
+
+    /// Checks level, side and clock, takes what was thought from the side that thought, and gives the turn to the other.
+    function turn(Game memory g, Side side, uint256 levels) internal view {
+        Level level = g.level;
         if (g.toMove != side || levels & bit(level) == 0) revert WrongMove(level, g.toMove);
-        uint256 left = side == Side.Solver ? g.solverClock : g.challengerClock;
+        bool solvers = side == Side.Solver;
+        uint256 left = solvers ? g.solverClock : g.challengerClock;
         uint256 thought = block.timestamp - g.movedAt;
         if (thought > left) revert ClockRanOut(thought, left);
-        if (side == Side.Solver) g.solverClock = uint32(left - thought);
+        if (solvers) g.solverClock = uint32(left - thought);
         else g.challengerClock = uint32(left - thought);
         g.movedAt = uint64(block.timestamp);
+        g.toMove = solvers ? Side.Challenger : Side.Solver;
+        g.fresh = false;
     }
 
-    function bisect(Game storage g, bytes32[] calldata values) internal {
-        Level level = turn(g, Side.Solver, bit(Level.Steps) | bit(Level.Fold));
-        uint256 want = Position.valuesOf(g.to - g.from);
-        if (values.length != want) revert WrongCount(values.length, want);
-        bytes32[] memory list = new bytes32[](want + 2);
-        list[0] = g.lo;
-        list[want + 1] = g.hi;
-        for (uint256 i = 0; i < want; ++i) {
-            if (level == Level.Fold && uint256(values[i]) > type(uint32).max) revert WrongWord(values[i]);
-            list[i + 1] = values[i];
+    // the solver's moves
+
+    function bisect(Game memory g, bytes32[] calldata values) internal view {
+        turn(g, Side.Solver, bit(Level.Steps));
+        uint256 parts = Position.partsOf(g.to - g.from, Position.STEPS);
+        if (values.length != parts - 1) revert WrongCount(values.length, parts - 1);
+        bytes32[] memory list = new bytes32[](parts);
+        bytes32 from = g.lo;
+        for (uint256 i = 0; i < parts; ++i) {
+            bytes32 to = i == parts - 1 ? g.hi : values[i];
+            list[i] = Merkle.innerHash(from, to);
+            from = to;
         }
         g.list = Merkle.itemsRoot(list);
-        g.toMove = Side.Challenger;
     }
 
-    /// In an interval: the items at `index` and `index + 1` under the list's root. In a tree: the item at `index` under the node.
-    function pick(Game storage g, uint32 index, Item[] calldata items) internal returns (Verdict memory) {
-        Level level = turn(
-            g, Side.Challenger, bit(Level.Steps) | bit(Level.Fold) | bit(Level.Trace) | bit(Level.State) | bit(Level.Tensor)
-        );
-        if (level != Level.Steps && level != Level.Fold) return pickChild(g, index, items);
-        pickPart(g, level, index, items);
-        return goesOn();
+    /// The accumulators between the parts, four bytes each.
+    function bisectFold(Game memory g, bytes calldata words) internal view {
+        turn(g, Side.Solver, bit(Level.Fold));
+        uint256 want = 4 * Position.partsOf(g.to - g.from, Position.TERMS) - 4;
+        if (words.length != want) revert WrongCount(words.length, want);
+        g.words = abi.encodePacked(bytes4(wordAt(g, 0)), words, bytes4(wordAt(g, 1)));
     }
 
-    function pickPart(Game storage g, Level level, uint256 index, Item[] calldata items) private {
-        (uint256 from, uint256 to) = (g.from, g.to);
-        uint256 parts = Position.partsOf(to - from);
-        if (index >= parts) revert WrongIndex(index);
-        if (items.length != 2) revert WrongCount(items.length, 2);
-        bytes32 list = g.list;
-        for (uint256 k = 0; k < 2; ++k) {
-            if (!Merkle.proves(list, Merkle.depthOf(parts + 1), index + k, items[k].value, items[k].proof)) revert NotProven();
-        }
-        (from, to) = (Position.cutAt(from, to, index), Position.cutAt(from, to, index + 1));
-        g.from = uint32(from);
-        g.to = uint32(to);
-        g.lo = items[0].value;
-        g.hi = items[1].value;
-        g.list = 0;
-        if (to - from > 1) {
-            g.toMove = Side.Solver;
-        } else if (level == Level.Steps) {
-            g.level = Level.Open;
-            g.step = uint32(from);
-            g.toMove = Side.Solver;
-        } else {
-            g.level = Level.Scalar;
-        }
-    }
-
-    function pickChild(Game storage g, uint256 i, Item[] calldata items) private returns (Verdict memory) {
-        uint256 take = Position.takeOf(g.depth);
-        if (i >= 1 << take) revert WrongIndex(i);
-        if (items.length != 1) revert WrongCount(items.length, 1);
-        if (!Merkle.proves(g.node, take, i, items[0].value, items[0].proof)) revert NotProven();
-        return arrive(g, g.level, items[0].value, g.depth - take, Position.childAt(g.index, take, i));
-    }
-
-    function open(Game storage g, bytes32 preState, bytes32 preChain, bytes32 postState, bytes32 postChain, bytes32 trace) internal {
+    /// The step itself, and the first round of its trace.
+    function open(Game memory g, Papers memory p, Opened calldata o, bytes32[] calldata values) internal view {
         turn(g, Side.Solver, bit(Level.Open));
-        if (momentOf(preState, sha256(abi.encode(preChain))) != g.lo) revert StartDiffers();
-        if (momentOf(postState, sha256(abi.encode(postChain))) != g.hi) revert EndDiffers();
-        g.preState = preState;
-        g.preChain = preChain;
-        g.postState = postState;
-        g.postChain = postChain;
-        g.trace = trace;
-        g.level = Level.Enter;
-        g.toMove = Side.Challenger;
+        if (momentOf(o.preState, sha256(abi.encode(o.preChain))) != g.lo) revert StartDiffers();
+        if (momentOf(o.postState, sha256(abi.encode(o.postChain))) != g.hi) revert EndDiffers();
+        p.step = g.from;
+        p.start = g.lo;
+        p.end = g.hi;
+        place(g, Level.Trace, 0, Merkle.depthOf(p.exprs), p.exprs);
+        uint256 want = 1 << Position.takeOf(g.depth);
+        if (values.length != want) revert WrongCount(values.length, want);
+        g.node = Merkle.rootOf(values);
+        p.trace = g.node;
     }
 
-    function enter(Game storage g, Level level) internal returns (Verdict memory) {
-        turn(g, Side.Challenger, bit(Level.Enter));
-        if (level == Level.Trace) return arrive(g, level, g.trace, Merkle.depthOf(g.exprs), 0);
-        if (level == Level.State) return arrive(g, level, g.postState, Merkle.depthOf(g.stateSlots), 0);
-        revert WrongMove(Level.Enter, Side.Challenger);
-    }
-
-    function proveProbe(Game storage g, Item calldata probe) internal returns (Verdict memory v) {
-        turn(g, Side.Challenger, bit(Level.Enter));
-        if (!Merkle.proves(g.trace, Merkle.depthOf(g.exprs), g.probe, probe.value, probe.proof)) revert NotProven();
-        if (sha256(abi.encode(g.preChain, probe.value)) == g.postChain) revert NoFault();
-        v = convicted(g, Ground.Probe);
-        v.expr = g.probe;
-    }
-
-    function descend(Game storage g, bytes32[] calldata values) internal {
+    function descend(Game memory g, bytes32[] calldata values) internal view {
         turn(g, Side.Solver, bit(Level.Trace) | bit(Level.State) | bit(Level.Tensor));
         uint256 want = 1 << Position.takeOf(g.depth);
         if (values.length != want) revert WrongCount(values.length, want);
         if (Merkle.rootOf(values) != g.node) revert RootDiffers();
-        g.toMove = Side.Challenger;
     }
 
-    function showExpr(Game storage g, Arbiter arbiter, bytes calldata leaf, bytes32[] calldata proof) internal returns (Verdict memory) {
-        turn(g, Side.Challenger, bit(Level.Expr));
-        bytes32 hash = Merkle.leafHash(leaf);
-        if (!Merkle.proves(g.graphId, graphDepth(g), g.expr, hash, proof)) revert NotProven();
+    function showChunk(Game memory g, bytes calldata chunk) internal view {
+        turn(g, Side.Solver, bit(Level.Chunk));
+        if (chunk.length != Merkle.CHUNK) revert ChunkLength(chunk.length);
+        if (Merkle.leafHash(chunk) != g.node) revert ChunkDiffers();
+        bytes32[] calldata words;
+        assembly ("memory-safe") {
+            words.offset := chunk.offset
+            words.length := 32
+        }
+        g.node = Merkle.rootOf(words);
+    }
+
+    // the challenger's moves
+
+    /// Narrows the game to one part or one child of what was revealed.
+    function pick(Game memory g, Pick calldata picked) internal view {
+        Level level = g.level;
+        turn(g, Side.Challenger, bit(Level.Steps) | bit(Level.Fold) | bit(Level.Trace) | bit(Level.State) | bit(Level.Tensor));
+        if (level == Level.Steps) {
+            pickSteps(g, picked);
+        } else if (level == Level.Fold) {
+            if (picked.path.length != 0) revert WrongCount(picked.path.length, 0);
+            if (pickTerms(g, picked.index)) revert AtBottom();
+        } else {
+            (uint256 take, uint256 index) = childOf(g, picked);
+            if (take == g.depth) {
+                if (level != Level.Tensor) revert AtBottom();
+                if (index >= g.count) revert WrongIndex(index);
+                g.level = Level.Chunk;
+            }
+            g.depth -= uint8(take);
+            g.index = uint32(index);
+            g.node = picked.path[0];
+        }
+    }
+
+    function pickSteps(Game memory g, Pick calldata picked) private view {
+        (uint256 from, uint256 to, uint256 index) = (g.from, g.to, picked.index);
+        uint256 parts = Position.partsOf(to - from, Position.STEPS);
+        if (index >= parts) revert WrongIndex(index);
+        uint256 depth = Merkle.depthOf(parts);
+        if (picked.path.length != depth + 2) revert WrongCount(picked.path.length, depth + 2);
+        if (!Merkle.proves(g.list, depth, index, Merkle.innerHash(picked.path[0], picked.path[1]), picked.path[2:])) revert NotProven();
+        g.from = uint32(Position.cutAt(from, to, parts, index));
+        g.to = uint32(Position.cutAt(from, to, parts, index + 1));
+        g.lo = picked.path[0];
+        g.hi = picked.path[1];
+        if (g.to - g.from == 1) g.level = Level.Open;
+    }
+
+    /// Narrows a fold; says whether one term is left.
+    function pickTerms(Game memory g, uint256 index) internal pure returns (bool) {
+        (uint256 from, uint256 to) = (g.from, g.to);
+        uint256 parts = Position.partsOf(to - from, Position.TERMS);
+        if (index >= parts) revert WrongIndex(index);
+        g.from = uint32(Position.cutAt(from, to, parts, index));
+        g.to = uint32(Position.cutAt(from, to, parts, index + 1));
+        g.words = abi.encodePacked(bytes4(wordAt(g, index)), bytes4(wordAt(g, index + 1)));
+        return g.to - g.from == 1;
+    }
+
+    /// The levels that this round takes, and the child's index below them: proved.
+    function childOf(Game memory g, Pick calldata picked) internal view returns (uint256 take, uint256 index) {
+        take = Position.takeOf(g.depth);
+        if (picked.index >= 1 << take) revert WrongIndex(picked.index);
+        if (picked.path.length != take + 1) revert WrongCount(picked.path.length, take + 1);
+        if (!Merkle.proves(g.node, take, picked.index, picked.path[0], picked.path[1:])) revert NotProven();
+        index = Position.childAt(g.index, take, picked.index);
+    }
+
+    /// A child that is an item.
+    function itemOf(Game memory g, Pick calldata picked) internal view returns (uint256 index) {
+        uint256 take;
+        (take, index) = childOf(g, picked);
+        if (take != g.depth) revert NotAtBottom();
+    }
+
+    /// Leaves the trace, whose root the challenger accepts, for the state that the step ended in.
+    function enterState(Game memory g, Papers memory p, bytes32 postState, bytes32 postCommit) internal view {
+        atRoot(g);
+        if (momentOf(postState, postCommit) != p.end) revert EndDiffers();
+        place(g, Level.State, postState, Merkle.depthOf(p.stateSlots), p.stateSlots);
+    }
+
+    function showExpr(Game memory g, Papers memory p, IDescribe arbiter, Pick calldata picked, bytes calldata leaf, bytes32[] calldata proof)
+        internal
+        view
+    {
+        turn(g, Side.Challenger, bit(Level.Trace));
+        exprOf(g, p, picked, leaf, proof);
         (uint8 op, uint8 dtype, uint256 size, uint256 byteLength, uint256 terms,) = arbiter.describe(leaf);
         if (op == Op.INPUT) revert IsInput();
-        g.leaf = hash;
+        p.leaf = Merkle.leafHash(leaf);
         g.dtype = dtype;
         g.size = uint64(size);
         g.terms = uint32(terms);
-        return arrive(g, Level.Tensor, g.node, Merkle.depthOf(Merkle.chunksOf(byteLength)), 0);
+        uint256 chunks = Merkle.chunksOf(byteLength);
+        place(g, Level.Tensor, picked.path[0], Merkle.depthOf(chunks), chunks);
+        if (chunks == 1) g.level = Level.Chunk;
     }
 
-    function proveInput(Game storage g, Arbiter arbiter, bytes calldata leaf, bytes32[] calldata proof, Item calldata slot)
-        internal
-        returns (Verdict memory v)
-    {
-        turn(g, Side.Challenger, bit(Level.Expr));
-        if (!Merkle.proves(g.graphId, graphDepth(g), g.expr, Merkle.leafHash(leaf), proof)) revert NotProven();
-        (uint8 op,,,,, uint32 s) = arbiter.describe(leaf);
-        if (op != Op.INPUT) revert NotInput();
-        uint256 states = g.stateSlots;
-        bool proven = s < states
-            ? Merkle.proves(g.preState, Merkle.depthOf(states), s, slot.value, slot.proof)
-            : Merkle.proves(g.dataRoot, Merkle.depthOf(g.dataSlots), s - states, slot.value, slot.proof);
-        if (!proven) revert NotProven();
-        if (slot.value == g.node) revert NoFault();
-        v = convicted(g, Ground.Input);
-        v.expr = g.expr;
-        v.element = s;
-    }
-
-    function proveState(Game storage g, uint32 expr, bytes32[] calldata proof, Item calldata fed) internal returns (Verdict memory v) {
-        turn(g, Side.Challenger, bit(Level.Slot));
-        uint32 slot = g.index;
-        // graph/encode: the leaf that says which expr feeds a state slot
-        bytes32 leaf = Merkle.leafHash(abi.encodePacked(uint8(2), slot, expr));
-        if (!Merkle.proves(g.graphId, graphDepth(g), uint256(g.exprs) + slot, leaf, proof)) revert NotProven();
-        if (!Merkle.proves(g.trace, Merkle.depthOf(g.exprs), expr, fed.value, fed.proof)) revert NotProven();
-        if (fed.value == g.node) revert NoFault();
-        v = convicted(g, Ground.State);
-        v.expr = expr;
-        v.element = slot;
-    }
-
-    function showChunk(Game storage g, bytes calldata chunk) internal returns (Verdict memory v) {
-        turn(g, Side.Solver, bit(Level.Chunk));
-        checkChunk(g, chunk);
-        uint256 end = uint256(g.size) * widthOf(g) - uint256(g.index) * Merkle.CHUNK;
-        if (end < Merkle.CHUNK && !isZero(chunk[end:])) {
-            v = convicted(g, Ground.Tail);
-            v.expr = g.expr;
-            return v;
-        }
-        g.level = Level.Element;
-        g.toMove = Side.Challenger;
-    }
-
-    function pickElement(Game storage g, uint32 i, bytes calldata chunk) internal {
-        turn(g, Side.Challenger, bit(Level.Element));
-        checkChunk(g, chunk);
-        uint256 width = widthOf(g);
-        uint256 element = uint256(g.index) * Merkle.CHUNK / width + i;
-        if (i >= Merkle.CHUNK / width || element >= g.size) revert WrongIndex(i);
+    /// The first element of the shown chunk that is wrong; of a fold, which is then bisected.
+    function pickElement(Game memory g, Pick calldata picked) internal view {
+        turn(g, Side.Challenger, bit(Level.Chunk));
+        if (g.terms < 2) revert AtBottom();
         uint32 word;
-        // Tensors are little-endian.
-        for (uint256 k = width; k > 0; --k) {
-            word = word << 8 | uint8(chunk[i * width + k - 1]);
-        }
-        g.element = uint32(element);
+        (g.element, word) = elementOf(g, picked);
         g.from = 0;
         g.to = g.terms;
-        g.lo = 0; // the identity: +0, 0, or index 0
-        g.hi = bytes32(uint256(word));
-        bool folds = g.terms > 1;
-        g.level = folds ? Level.Fold : Level.Scalar;
-        if (folds) g.toMove = Side.Solver;
+        g.words = abi.encodePacked(uint32(0), word); // from the identity: +0, 0, or index 0
+        g.level = Level.Fold;
     }
 
-    function proveScalar(Game storage g, Arbiter arbiter, bytes calldata leaf, Operand[] calldata operands)
-        internal
-        returns (Verdict memory v)
-    {
-        turn(g, Side.Challenger, bit(Level.Scalar));
-        if (Merkle.leafHash(leaf) != g.leaf) revert LeafDiffers();
-        uint32 computed = arbiter.step(leaf, g.element, g.from, uint32(uint256(g.lo)), g.trace, g.exprs, operands);
-        uint32 claimed = uint32(uint256(g.hi));
-        if (computed == claimed) revert NoFault();
-        v = convicted(g, Ground.Scalar);
-        v.expr = g.expr;
-        v.element = g.element;
-        v.term = g.from;
-        v.claimed = claimed;
-        v.computed = computed;
-    }
-
-    function timeout(Game storage g) internal returns (Verdict memory v) {
-        if (g.level == Level.Over) revert WrongMove(Level.Over, g.toMove);
+    function timeout(Game memory g) internal view returns (Verdict memory v) {
         bool solvers = g.toMove == Side.Solver;
         uint256 left = solvers ? g.solverClock : g.challengerClock;
         uint256 thought = block.timestamp - g.movedAt;
         if (thought <= left) revert ClockRuns(thought, left);
-        if (solvers) g.solverClock = 0;
-        else g.challengerClock = 0;
-        g.movedAt = uint64(block.timestamp);
-        v = convicted(g, Ground.Clock);
+        v = convicted(Ground.Clock);
         v.convicted = solvers;
-    }
-
-    /// A node was reached. At the bottom of a descent an index beyond the last item must hold the padding; else the next level begins.
-    function arrive(Game storage g, Level level, bytes32 node, uint256 depth, uint256 index) private returns (Verdict memory v) {
-        g.node = node;
-        g.depth = uint8(depth);
-        g.index = uint32(index);
-        g.level = level;
-        g.toMove = Side.Solver;
-        if (depth > 0) return v;
-        uint256 count = level == Level.Trace
-            ? g.exprs
-            : level == Level.State ? g.stateSlots : Merkle.chunksOf(uint256(g.size) * widthOf(g));
-        if (index >= count) {
-            if (node == (level == Level.Tensor ? Merkle.ZERO_CHUNK : Merkle.ZERO)) revert NoFault();
-            v = convicted(g, Ground.Padding);
-            if (level == Level.Tensor) v.expr = g.expr;
-            v.element = uint32(index);
-            return v;
-        }
-        if (level == Level.Tensor) {
-            g.level = Level.Chunk;
-            return v;
-        }
-        g.toMove = Side.Challenger;
-        if (level == Level.State) {
-            g.level = Level.Slot;
-        } else {
-            g.level = Level.Expr;
-            g.expr = uint32(index);
-        }
     }
 
     /// H(0x02 ‖ state root ‖ probe commitment): where a run stands between two steps.
@@ -382,37 +294,78 @@ library Claims {
         return sha256(abi.encodePacked(bytes1(0x02), stateRoot, probeCommit));
     }
 
-    function convicted(Game storage g, Ground ground) private returns (Verdict memory v) {
-        g.level = Level.Over;
+    // inside
+
+    /// The challenger's turn at the root of the trace.
+    function atRoot(Game memory g) internal view {
+        (Level level, Side side) = (g.level, g.toMove);
+        turn(g, Side.Challenger, bit(Level.Trace));
+        if (g.depth != Merkle.depthOf(g.count)) revert WrongMove(level, side);
+    }
+
+    /// Sets the game to a tree's root; what follows depends on who moved.
+    function place(Game memory g, Level level, bytes32 node, uint256 depth, uint256 count) private pure {
+        g.level = level;
+        g.node = node;
+        g.depth = uint8(depth);
+        g.index = 0;
+        g.count = uint32(count);
+    }
+
+    /// An item of the trace that is the tensor of an expr with this leaf.
+    function exprOf(Game memory g, Papers memory p, Pick calldata picked, bytes calldata leaf, bytes32[] calldata proof) internal view {
+        uint256 expr = itemOf(g, picked);
+        if (expr >= g.count) revert WrongIndex(expr);
+        if (!Merkle.proves(p.graphId, graphDepth(p), expr, Merkle.leafHash(leaf), proof)) revert NotProven();
+        p.expr = uint32(expr);
+    }
+
+    /// Levels of the graph's tree: exprs, one leaf a state slot, the header.
+    function graphDepth(Papers memory p) internal pure returns (uint256) {
+        return Merkle.depthOf(uint256(p.exprs) + p.stateSlots + 1);
+    }
+
+    /// Checks that the shown chunk holds `picked.path[0]` as its word number `word`.
+    function wordOf(Game memory g, Pick calldata picked, uint256 word) internal view {
+        if (word >= Merkle.CHUNK / 32) revert WrongIndex(picked.index);
+        if (picked.path.length != 6) revert WrongCount(picked.path.length, 6);
+        if (!Merkle.proves(g.node, 5, word, picked.path[0], picked.path[1:])) revert NotProven();
+    }
+
+    /// Element `picked.index` of the shown chunk: its number in the tensor, and its bits.
+    function elementOf(Game memory g, Pick calldata picked) internal view returns (uint32 element, uint32 bits) {
+        uint256 width = widthOf(g);
+        wordOf(g, picked, uint256(picked.index) * width / 32);
+        uint256 number = uint256(g.index) * Merkle.CHUNK / width + picked.index;
+        if (number >= g.size) revert WrongIndex(picked.index);
+        uint256 offset = uint256(picked.index) * width % 32;
+        uint256 word = uint256(picked.path[0]) << 8 * offset;
+        // Tensors are little-endian.
+        for (uint256 k = 0; k < width; ++k) {
+            bits |= uint32(word >> 248 - 8 * k & 0xff) << uint32(8 * k);
+        }
+        return (uint32(number), bits);
+    }
+
+    function widthOf(Game memory g) internal pure returns (uint256) {
+        return g.dtype == U8_CODE ? 1 : 4;
+    }
+
+    /// Accumulator number i of a fold.
+    function wordAt(Game memory g, uint256 i) internal pure returns (uint32 word) {
+        bytes memory words = g.words;
+        // SAFETY: callers ask for i below the number of words, which `bisectFold` and `pickTerms` see to.
+        assembly ("memory-safe") {
+            word := shr(224, mload(add(add(words, 32), shl(2, i))))
+        }
+    }
+
+    function convicted(Ground ground) internal pure returns (Verdict memory v) {
         v.convicted = true;
         v.ground = ground;
     }
 
-    function goesOn() private pure returns (Verdict memory) {}
-
-    function checkChunk(Game storage g, bytes calldata chunk) private view {
-        if (chunk.length != Merkle.CHUNK) revert ChunkLength(chunk.length);
-        if (Merkle.leafHash(chunk) != g.node) revert ChunkDiffers();
-    }
-
-    function isZero(bytes calldata data) private pure returns (bool) {
-        for (uint256 i = 0; i < data.length; i += 32) {
-            // A slice that ends early is padded with zeros.
-            if (bytes32(data[i:]) != 0) return false;
-        }
-        return true;
-    }
-
-    /// Levels of the graph's tree: exprs, one leaf a state slot, the header.
-    function graphDepth(Game storage g) private view returns (uint256) {
-        return Merkle.depthOf(uint256(g.exprs) + g.stateSlots + 1);
-    }
-
-    function widthOf(Game storage g) private view returns (uint256) {
-        return g.dtype == U8_CODE ? 1 : 4;
-    }
-
-    function bit(Level level) private pure returns (uint256) {
+    function bit(Level level) internal pure returns (uint256) {
         return 1 << uint256(level);
     }
 }

@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // The court: opens games against claims, lets the two sides move, and carries the verdict to market and stake. Every rule is in Claims.sol.
-// No owner, no pause, no upgrade; any number of games on one claim at once, each independent.
+// Of a game it keeps a hash; a move brings what hashes to it, and the log has everything. No owner, no pause, no upgrade; any number of games on
+// one claim at once, each independent.
 pragma solidity ^0.8.28;
 
 import {Arbiter} from "../arbiter/Arbiter.sol";
 import {Operand} from "../arbiter/Witness.sol";
-import {ClaimView, IAudit, IMarket, IStake, Spec} from "../market/Types.sol";
-import {Claims, Game, Ground, Item, Level, Side, Verdict} from "./Claims.sol";
+import {ClaimView, IAudit, IDecoys, IMarket, IStake, Spec} from "../market/Types.sol";
+import {Claims, Ground, IDescribe, Item, Opened, Pick, Verdict} from "./Claims.sol";
+import {Game, GameState, Level, Papers} from "./GameState.sol";
+import {Facts} from "./Facts.sol";
+import {Fed, Source} from "./Grounds.sol";
 import {Merkle} from "./Merkle.sol";
+
+/// Where the market says who keeps its seals.
+interface IMasked {
+    function decoys() external view returns (IDecoys);
+}
 
 /// A leaf of a claim's tree, shown.
 struct Opening {
@@ -16,18 +25,17 @@ struct Opening {
     bytes32[] proof;
 }
 
-/// A game and what it is about.
+/// What is kept of a game.
 struct Quarrel {
-    uint256 claimId;
-    address solver;
-    uint32 segment;
-    bool closed; // decided, or moot and withdrawn
+    bytes32 state; // hash of the packed game; 0 once it is over
     address challenger;
-    Game game;
+    uint64 claimId;
 }
 
 contract Dispute {
     using Claims for Game;
+    using GameState for Game;
+    using GameState for Papers;
 
     /// What a challenger puts at risk, wei of the token: enough that stalling a solver costs more than it can gain, the same for every claim.
     uint256 public constant CHALLENGE_BOND = 10 ether;
@@ -35,26 +43,40 @@ contract Dispute {
     IMarket public immutable market;
     IStake public immutable stake;
     IAudit public immutable audit;
+    IDecoys public immutable decoys;
     Arbiter public immutable arbiter;
+    Facts public immutable facts = new Facts();
 
-    Quarrel[] private quarrels;
+    /// Whose move a call is.
+    uint256 private constant BY_SOLVER = 0;
+    uint256 private constant BY_ANYBODY = 1;
+    uint256 private constant BY_CHALLENGER = 2;
+    /// A call that is no move.
+    uint256 private constant NO_MOVE = 3;
+
+    /// Games opened so far: their numbers are 0 …
+    uint256 public gameCount;
+    mapping(uint256 => Quarrel) private quarrels;
 
     event Challenged(
         uint256 indexed gameId, uint256 indexed claimId, address indexed challenger, address solver, uint32 segment, bytes32 start, bytes32 end
     );
-    /// Where the game stands after a move.
-    event Moved(uint256 indexed gameId, Level level, Side toMove, uint32 from, uint32 to, uint8 depth, uint32 index);
-    /// The solver's values of a `bisect` or `descend` at this level.
+    /// Where the game stands after a move, packed; and its papers where they have changed, else nothing. After the last move both are empty.
+    event Moved(uint256 indexed gameId, bytes state, bytes papers);
+    /// The solver's values at this level.
     event Revealed(uint256 indexed gameId, Level level, bytes32[] values);
-    event Opened(uint256 indexed gameId, bytes32 preState, bytes32 preChain, bytes32 postState, bytes32 postChain, bytes32 trace);
+    event StepOpened(uint256 indexed gameId, Opened opened);
     event ChunkShown(uint256 indexed gameId, bytes chunk);
     event Decided(
         uint256 indexed gameId, bool convicted, Ground ground, uint32 expr, uint32 element, uint32 term, uint32 claimed, uint32 computed
     );
-    /// The claim fell without this game: its challenger has its bond back.
+    /// What the game was about is not claimed any more: its challenger has its bond back.
     event Withdrawn(uint256 indexed gameId);
 
     error NoGame(uint256 gameId);
+    /// What was brought is not how the game stands.
+    error StateDiffers(bytes32 hash);
+    error PapersDiffer(bytes32 hash);
     error NotSolver(address solver);
     error NotChallenger(address challenger);
     error SelfChallenge();
@@ -63,7 +85,7 @@ contract Dispute {
     /// The opening does not stand under the claim's root.
     error NotOpened(uint32 segment);
     error Closed(uint256 gameId);
-    /// The claim fell in another game or for another reason: `withdrawMoot`.
+    /// The claim fell without this game, or shows another root now: `withdrawMoot`.
     error Moot(uint256 claimId);
     error NotMoot(uint256 claimId);
 
@@ -71,6 +93,7 @@ contract Dispute {
         market = market_;
         stake = stake_;
         audit = audit_;
+        decoys = IMasked(address(market_)).decoys();
         arbiter = arbiter_;
     }
 
@@ -103,115 +126,185 @@ contract Dispute {
             mustStand(c.root, spec.checkpointsPerSlice, segment - 1, Claims.momentOf(startState, start.probeCommit), start.proof);
         }
         mustStand(c.root, spec.checkpointsPerSlice, segment, leaf, proof);
-        gameId = quarrels.length;
-        Quarrel storage q = quarrels.push();
-        q.claimId = claimId;
-        q.solver = c.solver;
-        q.segment = segment;
-        q.challenger = msg.sender;
-        Game storage g = q.game;
-        g.graphId = spec.graphId;
-        g.dataRoot = spec.dataRoot;
-        g.exprs = spec.exprs;
-        g.stateSlots = spec.stateSlots;
-        g.dataSlots = spec.dataSlots;
-        g.probe = spec.probe;
+        gameId = gameCount++;
+        quarrels[gameId].challenger = msg.sender;
+        quarrels[gameId].claimId = uint64(claimId);
+        Game memory g;
+        g.solver = c.solver;
+        g.challenger = msg.sender;
         // The probe chain starts anew: its commitment is the hash of 32 zero bytes.
+        g.fresh = spec.decoyOneIn != 0;
         g.begin(spec.stepsPerCheckpoint, spec.clockSeconds, Claims.momentOf(startState, sha256(abi.encode(bytes32(0)))), leaf);
         emit Challenged(gameId, claimId, msg.sender, c.solver, segment, g.lo, leaf);
-        moved(gameId);
+        Papers memory p;
+        fill(p, claimId, segment, c.root, spec);
+        file(gameId, g, p);
         stake.lock(msg.sender, CHALLENGE_BOND);
         market.contest(claimId, msg.sender);
         audit.disputed(claimId, msg.sender);
     }
 
-    // the solver's moves
+    function fill(Papers memory p, uint256 claimId, uint32 segment, bytes32 root, Spec memory spec) private pure {
+        p.claimId = uint64(claimId);
+        p.segment = segment;
+        p.exprs = spec.exprs;
+        p.stateSlots = spec.stateSlots;
+        p.dataSlots = spec.dataSlots;
+        p.probe = spec.probe;
+        p.root = root;
+        p.graphId = spec.graphId;
+        p.dataRoot = spec.dataRoot;
+    }
 
-    function bisect(uint256 gameId, bytes32[] calldata values) external {
-        Game storage g = solvers(gameId);
-        Level level = g.level;
+    // the solver's moves: each brings the game's state
+
+    function bisect(uint256 gameId, bytes calldata state, bytes32[] calldata values) external {
+        Game memory g = load(gameId, state, BY_SOLVER);
         g.bisect(values);
-        emit Revealed(gameId, level, values);
-        moved(gameId);
+        emit Revealed(gameId, Level.Steps, values);
+        keep(gameId, g, "");
     }
 
-    function open(uint256 gameId, bytes32 preState, bytes32 preChain, bytes32 postState, bytes32 postChain, bytes32 trace) external {
-        solvers(gameId).open(preState, preChain, postState, postChain, trace);
-        emit Opened(gameId, preState, preChain, postState, postChain, trace);
-        moved(gameId);
+    function bisectFold(uint256 gameId, bytes calldata state, bytes calldata words) external {
+        Game memory g = load(gameId, state, BY_SOLVER);
+        g.bisectFold(words);
+        keep(gameId, g, "");
     }
 
-    function descend(uint256 gameId, bytes32[] calldata values) external {
-        Game storage g = solvers(gameId);
-        Level level = g.level;
+    function open(uint256 gameId, bytes calldata state, bytes calldata papers, Opened calldata opened, bytes32[] calldata values) external {
+        Game memory g = load(gameId, state, BY_SOLVER);
+        Papers memory p = papersFor(g, papers);
+        g.open(p, opened, values);
+        emit StepOpened(gameId, opened);
+        emit Revealed(gameId, Level.Trace, values);
+        file(gameId, g, p);
+    }
+
+    function descend(uint256 gameId, bytes calldata state, bytes32[] calldata values) external {
+        Game memory g = load(gameId, state, BY_SOLVER);
         g.descend(values);
-        emit Revealed(gameId, level, values);
-        moved(gameId);
+        emit Revealed(gameId, g.level, values);
+        keep(gameId, g, "");
     }
 
-    function showChunk(uint256 gameId, bytes calldata chunk) external {
-        Verdict memory v = solvers(gameId).showChunk(chunk);
+    function showChunk(uint256 gameId, bytes calldata state, bytes calldata chunk) external {
+        Game memory g = load(gameId, state, BY_SOLVER);
+        g.showChunk(chunk);
         emit ChunkShown(gameId, chunk);
-        settle(gameId, v);
+        keep(gameId, g, "");
     }
 
-    // the challenger's moves
+    // the challenger's moves: each brings the game's state, and its papers where they are asked for
 
-    function pick(uint256 gameId, uint32 index, Item[] calldata items) external {
-        settle(gameId, challengers(gameId).pick(index, items));
+    function pick(uint256 gameId, bytes calldata state, Pick calldata picked) external {
+        Game memory g = load(gameId, state, BY_CHALLENGER);
+        g.pick(picked);
+        keep(gameId, g, "");
     }
 
-    function enter(uint256 gameId, Level level) external {
-        settle(gameId, challengers(gameId).enter(level));
+    function enterState(uint256 gameId, bytes calldata state, bytes calldata papers, bytes32 postState, bytes32 postCommit) external {
+        Game memory g = load(gameId, state, BY_CHALLENGER);
+        Papers memory p = papersFor(g, papers);
+        g.enterState(p, postState, postCommit);
+        keep(gameId, g, "");
     }
 
-    function proveProbe(uint256 gameId, Item calldata probe) external {
-        settle(gameId, challengers(gameId).proveProbe(probe));
+    function showExpr(
+        uint256 gameId,
+        bytes calldata state,
+        bytes calldata papers,
+        Pick calldata picked,
+        bytes calldata leaf,
+        bytes32[] calldata proof
+    ) external {
+        Game memory g = load(gameId, state, BY_CHALLENGER);
+        Papers memory p = papersFor(g, papers);
+        g.showExpr(p, IDescribe(address(arbiter)), picked, leaf, proof);
+        file(gameId, g, p);
     }
 
-    function showExpr(uint256 gameId, bytes calldata leaf, bytes32[] calldata proof) external {
-        settle(gameId, challengers(gameId).showExpr(arbiter, leaf, proof));
+    function pickElement(uint256 gameId, bytes calldata state, Pick calldata picked) external {
+        Game memory g = load(gameId, state, BY_CHALLENGER);
+        g.pickElement(picked);
+        keep(gameId, g, "");
     }
 
-    function proveInput(uint256 gameId, bytes calldata leaf, bytes32[] calldata proof, Item calldata slot) external {
-        settle(gameId, challengers(gameId).proveInput(arbiter, leaf, proof, slot));
+    // the challenger's last moves, which others judge
+
+    function proveProbe(uint256 gameId, bytes calldata state, bytes calldata papers, Opened calldata, Item calldata) external {
+        conclude(address(facts), gameId, state, papers);
     }
 
-    function proveState(uint256 gameId, uint32 expr, bytes32[] calldata proof, Item calldata fed) external {
-        settle(gameId, challengers(gameId).proveState(expr, proof, fed));
+    function proveInput(uint256 gameId, bytes calldata state, bytes calldata papers, Pick calldata, Source calldata) external {
+        conclude(address(facts), gameId, state, papers);
     }
 
-    function pickElement(uint256 gameId, uint32 index, bytes calldata chunk) external {
-        challengers(gameId).pickElement(index, chunk);
-        moved(gameId);
+    function provePadding(uint256 gameId, bytes calldata state, bytes calldata papers, Pick calldata) external {
+        conclude(address(facts), gameId, state, papers);
     }
 
-    function proveScalar(uint256 gameId, bytes calldata leaf, Operand[] calldata operands) external {
-        settle(gameId, challengers(gameId).proveScalar(arbiter, leaf, operands));
+    function proveState(uint256 gameId, bytes calldata state, bytes calldata papers, Pick calldata, Fed calldata) external {
+        conclude(address(facts), gameId, state, papers);
+    }
+
+    function proveTail(uint256 gameId, bytes calldata state, bytes calldata papers, Pick calldata) external {
+        conclude(address(facts), gameId, state, papers);
+    }
+
+    function proveElement(uint256 gameId, bytes calldata state, bytes calldata papers, Pick calldata, bytes calldata, Operand[] calldata)
+        external
+    {
+        conclude(address(arbiter), gameId, state, papers);
+    }
+
+    function proveTerm(uint256 gameId, bytes calldata state, bytes calldata papers, uint32, bytes calldata, Operand[] calldata) external {
+        conclude(address(arbiter), gameId, state, papers);
+    }
+
+    /// Passes the whole call on to a judge, which has a function of the same name and arguments that gives the verdict.
+    function conclude(address judge, uint256 gameId, bytes calldata state, bytes calldata papers) private {
+        Game memory g = load(gameId, state, BY_CHALLENGER);
+        Papers memory p = papersFor(g, papers);
+        (bool ok, bytes memory answer) = judge.staticcall(msg.data);
+        if (!ok) {
+            assembly ("memory-safe") {
+                revert(add(answer, 32), mload(answer))
+            }
+        }
+        decide(gameId, g, p, abi.decode(answer, (Verdict)));
     }
 
     // anybody's
 
     /// Ends a game in which a clock ran out.
-    function timeout(uint256 gameId) external {
-        settle(gameId, running(gameId).game.timeout());
+    function timeout(uint256 gameId, bytes calldata state, bytes calldata papers) external {
+        Game memory g = load(gameId, state, BY_ANYBODY);
+        Papers memory p = papersFor(g, papers);
+        decide(gameId, g, p, g.timeout());
     }
 
-    /// Gives a challenger its bond back when the claim fell without its game.
-    function withdrawMoot(uint256 gameId) external {
-        Quarrel storage q = running(gameId);
-        if (market.claimView(q.claimId).open) revert NotMoot(q.claimId);
-        q.closed = true;
+    /// Gives a challenger its bond back when the claim fell without its game, or shows another root than the one the game is about.
+    function withdrawMoot(uint256 gameId, bytes calldata state, bytes calldata papers) external {
+        Game memory g = load(gameId, state, NO_MOVE);
+        Papers memory p = papersFor(g, papers);
+        ClaimView memory c = market.claimView(p.claimId);
+        if (c.open && c.root == p.root) revert NotMoot(p.claimId);
+        close(gameId);
         emit Withdrawn(gameId);
-        stake.unlock(q.challenger, CHALLENGE_BOND);
+        stake.unlock(g.challenger, CHALLENGE_BOND);
+        // It showed a decoy, and the challenger said so before that was known.
+        if (c.root != p.root) decoys.caught(p.claimId, g.challenger);
     }
 
+    /// What is kept of a game.
     function gameOf(uint256 gameId) external view returns (Quarrel memory) {
-        return found(gameId);
+        if (gameId >= gameCount) revert NoGame(gameId);
+        return quarrels[gameId];
     }
 
-    function gameCount() external view returns (uint256) {
-        return quarrels.length;
+    /// Who opened a game.
+    function challengerOf(uint256 gameId) external view returns (address) {
+        return quarrels[gameId].challenger;
     }
 
     // inside
@@ -221,50 +314,60 @@ contract Dispute {
         if (!Merkle.proves(root, Merkle.depthOf(segments), segment, leaf, proof)) revert NotOpened(segment);
     }
 
-    function found(uint256 gameId) private view returns (Quarrel storage) {
-        if (gameId >= quarrels.length) revert NoGame(gameId);
-        return quarrels[gameId];
+    /// The game that `state` says, if it is the one that stands, and if its sender may move now.
+    function load(uint256 gameId, bytes calldata state, uint256 by) private view returns (Game memory g) {
+        bytes32 kept = quarrels[gameId].state;
+        bytes32 hash = sha256(state);
+        if (hash != kept) {
+            if (kept != 0) revert StateDiffers(hash);
+            if (gameId < gameCount) revert Closed(gameId);
+            revert NoGame(gameId);
+        }
+        GameState.unpack(state, g);
+        if (by == BY_SOLVER && msg.sender != g.solver) revert NotSolver(g.solver);
+        if (by == BY_CHALLENGER && msg.sender != g.challenger) revert NotChallenger(g.challenger);
+        if (g.fresh && by <= BY_ANYBODY) g.awake(decoys.sealedUntil(quarrels[gameId].claimId));
     }
 
-    function running(uint256 gameId) private view returns (Quarrel storage q) {
-        q = found(gameId);
-        if (q.closed) revert Closed(gameId);
+    function papersFor(Game memory g, bytes calldata papers) private pure returns (Papers memory p) {
+        bytes32 hash = sha256(papers);
+        if (hash != g.papers) revert PapersDiffer(hash);
+        GameState.unpackPapers(papers, p);
     }
 
-    function solvers(uint256 gameId) private view returns (Game storage) {
-        Quarrel storage q = running(gameId);
-        if (msg.sender != q.solver) revert NotSolver(q.solver);
-        return q.game;
+    /// Keeps a game whose papers have changed.
+    function file(uint256 gameId, Game memory g, Papers memory p) private {
+        bytes memory papers = p.packPapers();
+        g.papers = sha256(papers);
+        keep(gameId, g, papers);
     }
 
-    function challengers(uint256 gameId) private view returns (Game storage) {
-        Quarrel storage q = running(gameId);
-        if (msg.sender != q.challenger) revert NotChallenger(q.challenger);
-        return q.game;
+    function keep(uint256 gameId, Game memory g, bytes memory papers) private {
+        bytes memory state = g.pack();
+        quarrels[gameId].state = sha256(state);
+        emit Moved(gameId, state, papers);
     }
 
-    function moved(uint256 gameId) private {
-        Game storage g = quarrels[gameId].game;
-        emit Moved(gameId, g.level, g.toMove, g.from, g.to, g.depth, g.index);
+    function close(uint256 gameId) private {
+        quarrels[gameId].state = 0;
+        emit Moved(gameId, "", "");
     }
 
-    /// After a move that may have ended the game: money and market follow the verdict.
-    function settle(uint256 gameId, Verdict memory v) private {
-        moved(gameId);
-        if (v.ground == Ground.None) return;
-        Quarrel storage q = quarrels[gameId];
-        (uint256 claimId, address challenger) = (q.claimId, q.challenger);
+    /// The end of a game: money and market follow the verdict.
+    function decide(uint256 gameId, Game memory g, Papers memory p, Verdict memory v) private {
         // INVARIANT: a claim falls once. Whoever comes second gets its bond back by withdrawMoot, and nobody is punished twice.
-        if (!market.claimView(claimId).open) revert Moot(claimId);
-        q.closed = true;
+        // A claim that showed a decoy shows another root since it was opened: what was said about the decoy is settled by that.
+        ClaimView memory c = market.claimView(p.claimId);
+        if (!c.open || c.root != p.root) revert Moot(p.claimId);
+        close(gameId);
         emit Decided(gameId, v.convicted, v.ground, v.expr, v.element, v.term, v.claimed, v.computed);
         if (v.convicted) {
-            stake.unlock(challenger, CHALLENGE_BOND);
-            market.convict(claimId, challenger, q.segment);
+            stake.unlock(g.challenger, CHALLENGE_BOND);
+            market.convict(p.claimId, g.challenger, p.segment);
         } else {
-            stake.slash(challenger, q.solver, CHALLENGE_BOND / 2);
-            stake.burn(challenger, CHALLENGE_BOND - CHALLENGE_BOND / 2);
-            market.uncontest(claimId, challenger);
+            stake.slash(g.challenger, g.solver, CHALLENGE_BOND / 2);
+            stake.burn(g.challenger, CHALLENGE_BOND - CHALLENGE_BOND / 2);
+            market.uncontest(p.claimId, g.challenger);
         }
     }
 }
