@@ -68,6 +68,10 @@ export const TOKENS = parseEther('100000')
 const THROWAWAY_COST = 2 ** 10
 const READY_MS = 180_000
 const STOP_MS = 20_000
+/** Exit status of a node to which the chain does not answer, and how often and how soon it is started again then. */
+const UNREACHABLE = 4
+const STARTS = 20
+const START_AGAIN_MS = 2_000
 /** Nodes that begin at a time: each takes a second or two of CPU. */
 const STARTING = 4
 
@@ -182,13 +186,14 @@ function openHost(part: NodePart, address: Address, words: readonly string[], pa
   /** CPU time of its former lives. */
   let spent = 0
   const [program, ...rest] = words
-  const start = (): Promise<void> => {
+  const startOnce = (): Promise<'ready' | 'unreachable'> => {
     const child = spawn(program!, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, [PASSWORD_VARIABLE]: password } })
     const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
     const here = (running = { child, exited, expected: false })
+    let ready = false
     child.once('exit', (code, signal) => {
       if (running === here) running = undefined
-      if (!here.expected) hearing.onLost(`ended with ${signal ?? `status ${code}`}`)
+      if (!here.expected && (ready || code !== UNREACHABLE)) hearing.onLost(`ended with ${signal ?? `status ${code}`}`)
     })
     createInterface({ input: child.stderr! }).on('line', hearing.onWord)
     return new Promise((resolve, reject) => {
@@ -197,7 +202,8 @@ function openHost(part: NodePart, address: Address, words: readonly string[], pa
       child.once('exit', (code, signal) => {
         clearTimeout(timer)
         // killed while it started: nobody waits for it any more
-        if (here.expected) resolve()
+        if (here.expected) resolve('ready')
+        else if (code === UNREACHABLE) resolve('unreachable')
         else reject(new FleetError(`${part.name} ended with ${signal ?? `status ${code}`} before it was ready`))
       })
       createInterface({ input: child.stdout! }).on('line', (text) => {
@@ -205,9 +211,17 @@ function openHost(part: NodePart, address: Address, words: readonly string[], pa
         hearing.onLine(line)
         if (line.event !== 'ready') return
         clearTimeout(timer)
-        resolve()
+        ready = true
+        resolve('ready')
       })
     })
+  }
+  // as a service manager does (deploy/bitloom-node.service): a node that finds no chain says so and ends, and is started again
+  const start = async (): Promise<void> => {
+    for (let tries = 1; (await startOnce()) === 'unreachable'; tries++) {
+      if (tries === STARTS) throw new FleetError(`${part.name} found no chain in ${STARTS} starts`)
+      await new Promise((resolve) => setTimeout(resolve, START_AGAIN_MS))
+    }
   }
   const finish = async (signal: 'SIGKILL' | 'SIGTERM'): Promise<number | null> => {
     if (!running) return 0
