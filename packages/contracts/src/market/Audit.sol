@@ -731,12 +731,13 @@ contract Audit is IDocket {
         }
     }
 
-    /// Takes a share of the place's seat, jails it, and gives it to `to`; of a whole seat half is burnt.
+    /// Takes a share of the place's seat, jails it, and gives it to `to`; of a whole seat half is burnt, first, so that whoever gets the rest never gets
+    /// more than half of what an eaten seat still holds.
     function _slash(uint256 claimId, Place storage place, uint256 share, address to) private {
         uint256 wei_ = stake.SEAT_WEI() / share;
         uint256 burnWei = share == WHOLE_SHARE ? wei_ / 2 : 0;
-        uint256 takenWei = stake.slashSeat(place.seat, place.verifier, wei_ - burnWei, to);
-        if (burnWei != 0) takenWei += stake.slashSeat(place.seat, place.verifier, burnWei, address(0));
+        uint256 takenWei = burnWei == 0 ? 0 : stake.slashSeat(place.seat, place.verifier, burnWei, address(0));
+        takenWei += stake.slashSeat(place.seat, place.verifier, wei_ - burnWei, to);
         emit VerifierSlashed(claimId, place.verifier, place.verdict, takenWei);
     }
 }
