@@ -45,7 +45,16 @@ export const command: Command = {
     metrics: { type: 'string', value: 'PORT', help: 'serve /metrics (Prometheus) and /health there, on this computer only' },
     tick: { type: 'string', value: 'MS', help: 'how often to look for a new block', default: '100' },
     ...PASSWORD_OPTION,
-    cheat: { type: 'string', value: 'SLICE', help: 'for demonstrations: lie in one element of one step of this slice (0, 1, …)' },
+    'watch-share': {
+      type: 'string',
+      value: 'SHARE',
+      help: 'a whistleblower’s: part of all claims to look at though nothing promises a gain (0 to 1; all by default)',
+    },
+    cheat: {
+      type: 'string',
+      value: 'HOW',
+      help: 'for demonstrations: SLICE (0, 1, …) lies in one element of one step of it; swap: passes the truth off as a decoy; stamp: attests unseen',
+    },
     since: { type: 'string', value: 'TIME', help: 'earnings: from then on: 7d, 12h, 2027-01-31' },
     gas: { type: 'boolean', default: true, help: 'earnings: with what was spent on gas (--no-gas: not asked for)' },
     csv: { type: 'boolean', help: 'earnings: one line an entry' },
@@ -103,6 +112,14 @@ function leastAssurance(call: Call): number {
   return ASSURANCE[level as Assurance]
 }
 
+function cheatOf(call: Call): CheatPlan | undefined {
+  const how = call.text('cheat')
+  if (how === 'swap') return { swap: true }
+  if (how === 'stamp') return { stamp: true }
+  const slice = call.number('cheat', { min: 0, whole: true })
+  return slice === undefined ? undefined : { slice }
+}
+
 async function start(call: Call): Promise<number> {
   const home = homeOf(call.text('home'))
   const network = readNetwork(call.text('network') ?? networkPath(home), call.text('rpc'))
@@ -127,8 +144,8 @@ async function start(call: Call): Promise<number> {
   log('backend', { name: backend.name, reason })
   const memory = call.number('memory', { min: 1, max: 4096, whole: true })!
   const seats = call.number('seats', { min: 0, max: 64, whole: true })!
-  const cheatSlice = call.number('cheat', { min: 0, whole: true })
-  const cheat: CheatPlan | undefined = cheatSlice === undefined ? undefined : { slice: cheatSlice }
+  const cheat = cheatOf(call)
+  const watchShare = call.number('watch-share', { min: 0, max: 1 })
   const bitloom = await connect(network, key.account)
 
   const wanted = weiOf(call, 'deposit', '50') ?? 0n
@@ -162,6 +179,7 @@ async function start(call: Call): Promise<number> {
     memoryBytes: memory * 2 ** 20,
     backend,
     ...(cheat ? { cheat } : {}),
+    ...(watchShare === undefined ? {} : { watchShare }),
     ...(roles.includes('solver')
       ? {
           price: {
