@@ -43,6 +43,13 @@ test('offers are taken in their order, each once; then what the market offers, w
   assert.deepEqual(bidding.next(4, 0n, NOW, more), { refusals: [] })
 })
 
+test('what could not be taken for another reason is told in the end', () => {
+  const bidding = openBidding({ spec, limits: {}, blockSeconds: 1, offers: [offerOf('a')] })
+  bidding.next(4, 0n, NOW)
+  bidding.turnDown(offerOf('a'), 'the wallet does not hold it')
+  assert.deepEqual(bidding.next(4, 0n, NOW), { refusals: [`for ${addressOf('a')} the wallet does not hold it`] })
+})
+
 test('an offer that was taken back is not tried', () => {
   const [a, b] = [offerOf('a'), offerOf('b')]
   const bidding = openBidding({ spec, limits: {}, blockSeconds: 1, offers: [a, b], isGone: (one) => one === a })

@@ -28,6 +28,8 @@ export type Bidding = {
   readonly next: (slicesLeft: number, spentWei: bigint, nowSeconds: number, more?: readonly SignedOffer[]) => Bid
   /** Nothing came of it, and it was not the offer's fault. */
   readonly giveBack: (offer: SignedOffer) => void
+  /** It could not be taken for another reason, which is told when nobody is left. */
+  readonly turnDown: (offer: SignedOffer, reason: string) => void
   /** This solver had the task and lost it: it is not asked again, unless the caller's own list says so. */
   readonly fell: (solver: Address) => void
 }
@@ -64,6 +66,7 @@ export function openBidding({ spec, limits, blockSeconds, offers, isGone = () =>
       }
       return { refusals: [...against.values()] }
     },
+    turnDown: ({ offer, signature }, reason) => void against.set(signature, `for ${offer.solver} ${reason}`),
     giveBack: (offer) => void queue.unshift(offer),
     fell: (solver) => void fallen.add(solver.toLowerCase()),
   }

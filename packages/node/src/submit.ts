@@ -92,6 +92,8 @@ export type Outcome = {
 
 const PROGRESS_MS = 250
 const CUSTODY_TRIES = 40
+/** What the ledger and the token say when there is too little money. */
+const UNFUNDED = new Set(['FreeTooLow', 'TokenRefused', 'NothingArrived', 'BalanceTooLow'])
 /** Pause between two looks at the market while a halted task waits for an offer. */
 const WAITING_MS = 2_000
 
@@ -167,7 +169,9 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
         return { ...next, done: await put(next.offer) }
       } catch (error) {
         if (error instanceof RpcDownError) bidding.giveBack(next.offer)
-        if (!(error instanceof RevertError) || !error.errorName.startsWith('Offer')) throw error
+        if (!(error instanceof RevertError)) throw error
+        if (UNFUNDED.has(error.errorName)) bidding.turnDown(next.offer, `it needs ${next.escrowWei} wei in the wallet, where there is less`)
+        else if (!error.errorName.startsWith('Offer')) throw error
         services.log('offer-passed-over', { solver: next.offer.offer.solver, error: error.errorName })
       }
     }
@@ -271,7 +275,12 @@ export async function runTask(node: BitloomNode, submission: Submission): Promis
     const spentWei = await committedOn(bitloom, taskId, run.fromBlock)
     const next = await place(task.accepted, spentWei, (offer) =>
       handOnTask(bitloom, taskId, spec, task.accepted, termsFor(spec, offer.offer), offer),
-    )
+    ).catch((error) => {
+      // handed on already, and the answer was lost: the next look sees to whom
+      if (error instanceof RevertError && error.errorName === 'WrongStatus') return undefined
+      throw error
+    })
+    if (!next) return
     if ('done' in next) {
       waitingSince = undefined
       const { offer, escrowWei } = next

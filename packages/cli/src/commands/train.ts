@@ -8,6 +8,7 @@ import { sparkline } from '@bitloom/model/curve'
 import {
   committedWei,
   engineStepper,
+  findRun,
   makeReceipt,
   openRuns,
   type Progress,
@@ -193,12 +194,14 @@ async function onNetwork(call: Call, ready: Ready, backend: Backend, emit: Emit)
     log: (event, values) => void logged.push(`${event} ${JSON.stringify(values, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}`),
   })
   const { bitloom, store } = node.services
-  const [former] = openRuns(store)
-  const spec = former?.spec ?? draft
+  const [begun] = openRuns(store)
   const aborting = new AbortController()
   const interrupt = (): void => aborting.abort()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupt)
   try {
+    // one that never reached the chain is forgotten here, so that its price is shown and agreed to again
+    const former = begun && (await findRun(bitloom, store, begun.specId))
+    const spec = former?.spec ?? draft
     const choose = async (): Promise<Selection> => {
       const memory = Math.max(wanted.minMemoryBytes ?? 0, costOf(job.graph).peakBytes)
       return select(await listOffers(bitloom, node.signedOffers()), { ...wanted, minMemoryBytes: memory, assurance: spec.assurance }, order)
