@@ -35,8 +35,8 @@ for (const [name, make] of Object.entries(MODELS))
       const title = `${name}, ${place.kind}, ${place.what}`
       const quarrel = { name: title, solver, challenger, steps: model.steps, segment: 1, segments: 4, clockSeconds: 3600 }
       let played: Script | undefined
-      const gas: GasUsed[] = await court.play((base) => {
-        played = script(quarrel, roll, base, 2)
+      const gas: GasUsed[] = await court.play((base, players) => {
+        played = script(quarrel, roll, base, 2, players)
         return played
       })
       const verdict = played!.tries.flatMap((t) => (t.outcome.ok && t.outcome.verdict ? [t.outcome.verdict] : []))[0]

@@ -83,8 +83,8 @@ test('every strategy goes the same way on a chain', async () => {
       const roll = dice(title)
       const kinds = Object.values(KINDS)
       const m = kinds[games % kinds.length]!(title, side, roll)
-      await court.play((base) => {
-        const { script, verdict } = contest(m, strategy, roll, base)
+      await court.play((base, players) => {
+        const { script, verdict } = contest(m, strategy, roll, base, players)
         assert.ok(honestWon(m, verdict.convicted), `${title}: ${JSON.stringify(verdict)}`)
         return script
       })

@@ -4,28 +4,37 @@
 import {
   apply,
   begin,
+  broughtGame,
+  type Case,
   type Checkpoint,
   challengerMove,
   checkpointMoment,
   claimRoot,
   type Game,
-  itemOf,
+  type Knowledge,
   type Move,
+  type Opened,
   type Outcome,
   openCheckpoint,
+  type Packed,
+  packGame,
+  partsOf,
   probeCommit,
   type Reveal,
-  revealOf,
+  revealsOf,
   type Side,
+  STEPS,
   solverMove,
   startMoment,
+  stateHash,
+  TERMS,
+  takeOf,
   termsFor,
   type Verdict,
 } from '@bitloom/dispute'
-import type { Knowledge } from '@bitloom/dispute/knowledge'
-import { takeOf, valuesOf } from '@bitloom/dispute/position'
-import { merkleTree, nodeAt, proofOf, sha256 } from '@bitloom/graph'
-import type { Script, Tried } from '../e2e/dispute-games.ts'
+import { chunkTree, partHashes, widthOf } from '@bitloom/dispute/claims'
+import { merkleTree, nodeAt, proofOf, sha256, type Tree } from '@bitloom/graph'
+import type { Players, Script, Tried } from '../e2e/dispute-games.ts'
 
 type Roll = (n: number) => number
 
@@ -35,6 +44,8 @@ export type Turn = {
   /** The best move that its own run gives, if any; `other`: that of a second run, another lie. */
   readonly own: Move | undefined
   readonly other: Move | undefined
+  /** The accepted start of the interval of steps. */
+  readonly lo: Uint8Array
   /** Every move of the game so far, and what the solver has revealed. */
   readonly moves: readonly Move[]
   readonly reveals: readonly Reveal[]
@@ -43,8 +54,8 @@ export type Turn = {
   readonly roll: Roll
 }
 
-/** A move to try, after `wait` seconds of thinking beyond the first. */
-export type Try = { readonly move: Move; readonly wait?: number }
+/** A move to try, after `wait` seconds of thinking beyond the first; `stale`: in the game as it stood a move before. */
+export type Try = { readonly move: Move; readonly wait?: number; readonly stale?: boolean }
 /** Moves in the order in which they are tried; the first that the rules take is played. None: silence, until the clock has run out. */
 export type Strategy = (turn: Turn) => readonly Try[]
 
@@ -69,48 +80,48 @@ export const leaves: Strategy = ({ own, moves }) => (moves.length < 4 ? some(own
 /** As good a game as its wrong run allows. */
 export const stubborn: Strategy = ({ own }) => some(own)
 
-/** A move of the right form with nothing behind it: random values, random picks. */
-export const randomLegal: Strategy = ({ game, own, reveals, roll }) => {
+const picked = (tree: Tree, index: number) => ({ index, path: [nodeAt(tree, 0, index), ...proofOf(tree, index)] })
+
+/** A move of the right form with nothing behind it: random values, random picks; its own where none is left. */
+export const randomLegal: Strategy = ({ game, own, lo, reveals, roll }) => {
   const shown = reveals.at(-1)?.values ?? []
+  const between = (most: number): number => partsOf(game.to - game.from, most) - 1
   if (game.toMove === 'solver') {
-    if (game.level === 'steps')
-      return [{ move: { kind: 'bisect', values: Array.from({ length: valuesOf(game.to - game.from) }, () => noise(roll)) } }]
-    if (game.level === 'fold')
-      return [{ move: { kind: 'bisect', values: Array.from({ length: valuesOf(game.to - game.from) }, () => itemOf(roll(2 ** 32))) } }]
+    if (game.level === 'steps') return [{ move: { kind: 'bisect', values: Array.from({ length: between(STEPS) }, () => noise(roll)) } }]
+    if (game.level === 'fold') return [{ move: { kind: 'bisectFold', words: Array.from({ length: between(TERMS) }, () => roll(2 ** 32)) } }]
     return some(own)
   }
   switch (game.level) {
-    case 'steps':
-    case 'fold': {
-      const tree = merkleTree([game.lo, ...shown, game.hi])
-      const index = roll(shown.length + 1)
-      return [
-        { move: { kind: 'pick', index, items: [index, index + 1].map((i) => ({ value: nodeAt(tree, 0, i), proof: proofOf(tree, i) })) } },
-      ]
+    case 'steps': {
+      const list = [lo, ...shown, game.hi]
+      const index = roll(list.length - 1)
+      const path = [list[index]!, list[index + 1]!, ...proofOf(merkleTree(partHashes(list)), index)]
+      return [{ move: { kind: 'pick', picked: { index, path } } }]
     }
+    case 'fold':
+      return [{ move: { kind: 'pick', picked: { index: roll(between(TERMS) + 1), path: [] } } }, ...some(own)]
     case 'trace':
     case 'state':
-    case 'tensor': {
-      const tree = merkleTree(shown)
-      const index = roll(2 ** takeOf(game.depth))
-      return [{ move: { kind: 'pick', index, items: [{ value: nodeAt(tree, 0, index), proof: proofOf(tree, index) }] } }, ...some(own)]
+    case 'tensor':
+      return [{ move: { kind: 'pick', picked: picked(merkleTree(shown), roll(2 ** takeOf(game.depth))) } }, ...some(own)]
+    case 'chunk': {
+      const index = roll(1024 / widthOf(game))
+      const { path } = picked(chunkTree(shown[0]!), Math.floor((index * widthOf(game)) / 32))
+      return [{ move: { kind: 'pickElement', picked: { index, path } } }, ...some(own)]
     }
-    case 'enter':
-      return [{ move: { kind: 'enter', level: roll(2) === 0 ? 'trace' : 'state' } }]
-    case 'element':
-      return [
-        { move: { kind: 'pickElement', index: roll(8), chunk: shown[0]! } },
-        { move: { kind: 'pickElement', index: 0, chunk: shown[0]! } },
-      ]
     default:
       return some(own)
   }
 }
 
 /** Reveals that hash to nothing that was committed to, right in length alone. */
-export const unhashed: Strategy = ({ game, own, roll }) => {
-  if (game.level === 'open' && own?.kind === 'open')
-    return [{ move: { ...own, postState: noise(roll) } }, { move: { ...own, preChain: noise(roll) } }]
+export const unhashed: Strategy = ({ own, roll }) => {
+  if (own?.kind === 'open')
+    return [
+      { move: { ...own, opened: { ...own.opened, postState: noise(roll) } } },
+      { move: { ...own, opened: { ...own.opened, preChain: noise(roll) } } },
+      { move: { ...own, values: own.values.map(() => noise(roll)) } },
+    ]
   if (own?.kind === 'descend') return [{ move: { ...own, values: own.values.map(() => noise(roll)) } }]
   if (own?.kind === 'showChunk') return [{ move: { ...own, chunk: own.chunk.map(() => roll(256)) } }]
   return some(own)
@@ -125,16 +136,23 @@ export const copycat: Strategy = ({ moves }) => moves.toReversed().map((move) =>
 /** Moves of its own that were right once. */
 export const replays: Strategy = ({ moves, own }) => [...moves.slice(0, -2).map((move) => ({ move })), ...some(own)]
 
+/** Its own move in a game that has moved on since, first. */
+export const oldStates: Strategy = ({ own }) => (own ? [{ move: own, stale: true }, { move: own }] : [])
+
 /** What is another level's, or the other side's, before its own. */
 export const outOfOrder: Strategy = ({ game, own, reveals, roll }) => {
-  const chunk = new Uint8Array(1024)
+  const opened: Opened = { preState: noise(roll), preChain: noise(roll), postState: noise(roll), postChain: noise(roll) }
+  const nowhere = { index: 0, path: [] }
   const any: Move[] = [
-    { kind: 'enter', level: 'state' },
-    { kind: 'showChunk', chunk },
-    { kind: 'pickElement', index: 0, chunk },
+    { kind: 'enterState', postState: noise(roll), postCommit: noise(roll) },
+    { kind: 'showChunk', chunk: new Uint8Array(1024) },
+    { kind: 'pickElement', picked: nowhere },
     { kind: 'descend', values: [noise(roll)] },
     { kind: 'bisect', values: (reveals.at(-1)?.values ?? []).filter((v) => v.length === 32) },
-    { kind: 'proveProbe', probe: { value: noise(roll), proof: [] } },
+    { kind: 'bisectFold', words: [roll(9), 0] },
+    { kind: 'proveProbe', opened, probe: { value: noise(roll), proof: [] } },
+    { kind: 'provePadding', picked: nowhere },
+    { kind: 'proveTail', picked: nowhere },
     { kind: 'timeout' },
   ]
   return [...any.filter((move) => !apply(game, move, game.movedAt + 1).ok).map((move) => ({ move })), ...some(own)]
@@ -215,28 +233,33 @@ export type Meeting = {
 /** A contest as played, ready to be put to a chain; `reveals`: what an honest side that was there remembers. */
 export type Contest = { readonly script: Script; readonly verdict: Verdict; readonly turns: number }
 
+const NOBODY: Players = { claimId: 0, solver: new Uint8Array(20), challenger: new Uint8Array(20) }
+
 /**
  * Plays a strategy against an honest side, from unix second `base`.
  * @throws {StrategyError} a move of the honest side's is refused, or the game does not end
  */
-export function contest(m: Meeting, strategy: Strategy, roll: Roll, base: number): Contest {
+export function contest(m: Meeting, strategy: Strategy, roll: Roll, base: number, players: Players = NOBODY): Contest {
   const solver = m.honest === 'solver' ? m.right : m.wrong
   const [start, end] = [solver.parts(0), solver.parts(m.steps)]
   const checkpoints: Checkpoint[] = [{ stateRoot: end.stateRoot, probeCommit: probeCommit(end.chain) }]
   const opening = openCheckpoint(checkpoints, 0)
   const terms = termsFor(solver, m.steps, m.clockSeconds)
-  const opened = begin(terms, startMoment(start.stateRoot), checkpointMoment(checkpoints[0]!), base)
+  const about: Case = { ...players, segment: 0, root: claimRoot(checkpoints) }
+  const opened = begin(terms, startMoment(start.stateRoot), checkpointMoment(checkpoints[0]!), base, about)
   const tries: Tried[] = []
   const moves: Move[] = []
   const reveals: Reveal[] = []
-  let [game, now] = [opened, base]
+  let [game, now, lo] = [opened, base, opened.lo]
+  let stale: Packed | undefined
   const best = (k: Knowledge): Move | undefined => (game.toMove === 'solver' ? solverMove(game, k) : challengerMove(game, reveals, k))
   /** Tries a move `wait` seconds after the earliest moment; refused for the clock alone it has cost that time. */
-  const attempt = (move: Move, wait: number): Outcome => {
+  const attempt = (move: Move, wait: number, brought: Packed = packGame(game)): Outcome => {
     const at = now + 1 + wait
-    const outcome = apply(game, move, at)
+    const was = broughtGame(stateHash(packGame(game)), brought)
+    const outcome = was.ok ? apply(was.game, move, at) : was
     const late = !outcome.ok && (wait > 0 || outcome.error === 'ClockRanOut')
-    tries.push({ move, at, late, outcome })
+    tries.push({ move, brought, at, late, outcome })
     if (outcome.ok || late) now = at
     return outcome
   }
@@ -255,9 +278,10 @@ export function contest(m: Meeting, strategy: Strategy, roll: Roll, base: number
     } else {
       const own = best(m.wrong)
       const other = best(m.other)
-      for (const { move, wait = 0 } of strategy({ game, own, other, moves, reveals, left, roll })) {
+      for (const { move, wait = 0, stale: old = false } of strategy({ game, own, other, lo, moves, reveals, left, roll })) {
+        if (old && !stale) continue
         played = move
-        outcome = attempt(move, Math.max(0, wait))
+        outcome = attempt(move, Math.max(0, wait), old ? stale : undefined)
         if (outcome.ok) break
       }
     }
@@ -270,9 +294,10 @@ export function contest(m: Meeting, strategy: Strategy, roll: Roll, base: number
       if (!outcome.ok) throw new StrategyError(`${m.name}: a clock that ran out does not end the game: ${outcome.error}`)
     }
     moves.push(played!)
-    const reveal = revealOf(game, played!)
-    if (reveal) reveals.push(reveal)
+    reveals.push(...revealsOf(game, played!))
+    stale = packGame(game)
     game = outcome.game
+    if (game.level === 'steps' && game.toMove === 'solver') lo = game.lo
     if (outcome.verdict) {
       const challenge = { segment: 0, start: opening, end: opening }
       const script = {
@@ -282,6 +307,7 @@ export function contest(m: Meeting, strategy: Strategy, roll: Roll, base: number
         root: claimRoot(checkpoints),
         startState: start.stateRoot,
         challenge,
+        sealedUntil: 0,
         game: opened,
         tries,
       }
