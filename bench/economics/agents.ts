@@ -25,8 +25,10 @@ export type Strategy = {
   readonly share: number
   readonly solving: Solving
   readonly checking: Checking
-  /** Watches: re-runs this share of other nodes' claims without being drawn, and challenges what differs. */
+  /** Watches: re-runs one segment of this share of other nodes' claims without being drawn, and challenges what differs. */
   readonly watching?: number
+  /** Knows its own decoys, and has a friend challenge each at once for the whistleblower's jackpot. */
+  readonly farming?: boolean
   /** Challenges this share of honest claims for nothing, and loses by its clock. */
   readonly griefing?: number
   /** Seats a node holds; 1 where absent. A Sybil's many identities are one node with many seats. */
@@ -34,11 +36,21 @@ export type Strategy = {
 }
 
 /** A node: one strategy's money and record. */
-export type Node = { readonly strategy: number; streak: number; worth: number; slices: number; checks: number; convictions: number }
+export type Node = {
+  readonly strategy: number
+  streak: number
+  worth: number
+  slices: number
+  checks: number
+  convictions: number
+  /** Looks at claims unasked, and what they alone brought. */
+  looks: number
+  looksWorth: number
+}
 
 /** The population of the default run: four in five honest, every attack that docs/economics.md names beside them. */
 export const POPULATION: readonly Strategy[] = [
-  { name: 'honest', share: 0.79, solving: { kind: 'honest' }, checking: { kind: 'honest' } },
+  { name: 'honest', share: 0.77, solving: { kind: 'honest' }, checking: { kind: 'honest' } },
   { name: 'skips one segment in ten', share: 0.02, solving: { kind: 'skip', segments: 1, patient: false }, checking: { kind: 'honest' } },
   { name: 'forges everything', share: 0.02, solving: { kind: 'skip', segments: 10, patient: false }, checking: { kind: 'honest' } },
   {
@@ -59,8 +71,9 @@ export const POPULATION: readonly Strategy[] = [
   },
   { name: 'griefs one honest claim in 1,000', share: 0.005, solving: { kind: 'honest' }, checking: { kind: 'honest' }, griefing: 0.001 },
   { name: 'Sybil: twenty seats', share: 0.005, solving: { kind: 'honest' }, checking: { kind: 'honest' }, seats: 20 },
+  { name: 'farms its own decoys', share: 0.02, solving: { kind: 'honest' }, checking: { kind: 'honest' }, farming: true },
   {
-    name: 'whistleblower: re-runs one claim in 1,000',
+    name: 'whistleblower: looks at one claim in 1,000',
     share: 0.02,
     solving: { kind: 'honest' },
     checking: { kind: 'honest' },

@@ -9,8 +9,19 @@ export type Parameters = {
   readonly segments: number
   readonly audited: number
   readonly verifiers: number
-  /** A new solver's slices that are audited whole. */
+  /** A new solver's slices that are audited whole; from `proven` accepted ones on half as much is sampled. */
   readonly probation: number
+  readonly proven: number
+  /** Every place re-runs every segment. */
+  readonly quorum: boolean
+  /** Of a settled slice's price, to the pool. */
+  readonly poolFee: number
+  /** One claim in so many shows a decoy; 0: none. What catching one pays: all drawn places together, and the first whistleblower. */
+  readonly decoyOneIn: number
+  readonly verifierJackpot: number
+  readonly whistleJackpot: number
+  /** No jackpot is more than this part of the pool. */
+  readonly jackpotCap: number
   /** The solver's bond, and the fee for one audited segment. */
   readonly bond: number
   readonly auditFee: number
@@ -21,8 +32,8 @@ export type Parameters = {
   readonly challengerPart: number
   readonly submitterPart: number
   readonly poolPart: number
-  /** Of an attester's seat, to the challenger; the rest burns. */
-  readonly attesterPart: number
+  /** Of the bond's worth, burnt out of the seats of all that attested a convicted segment together. */
+  readonly attestersBurnPart: number
   readonly silencePart: number
   /** Of the bond, for not disclosing: half to the submitter, half to the pool. */
   readonly withheldPart: number
@@ -47,11 +58,19 @@ function constantOf(file: string, name: string): number {
  */
 export function defaults(tokensASlice = 1): Parameters {
   const segments = 10
+  const decoyOneIn = 64
   return {
     segments,
     audited: 2,
     verifiers: 2,
     probation: PROBATION,
+    proven: constantOf('market/Audit.sol', 'PROVEN'),
+    quorum: false,
+    poolFee: 1 / constantOf('market/Market.sol', 'POOL_FEE_SHARE'),
+    decoyOneIn,
+    verifierJackpot: decoyOneIn / constantOf('market/Decoys.sol', 'VERIFIERS_JACKPOT_SHARE'),
+    whistleJackpot: decoyOneIn / constantOf('market/Decoys.sol', 'WHISTLE_JACKPOT_SHARE'),
+    jackpotCap: 1 / 4,
     bond: Number(BOND_SLICES),
     auditFee: Number(AUDIT_MARKUP) / segments,
     seat: constantOf('market/Stake.sol', 'SEAT_WEI') / tokensASlice,
@@ -59,7 +78,7 @@ export function defaults(tokensASlice = 1): Parameters {
     challengerPart: 1 / constantOf('market/Market.sol', 'CHALLENGER_SHARE'),
     submitterPart: 1 / constantOf('market/Market.sol', 'SUBMITTER_SHARE'),
     poolPart: 1 / constantOf('market/Market.sol', 'POOL_SHARE'),
-    attesterPart: 1 / constantOf('market/Market.sol', 'ATTESTER_SHARE'),
+    attestersBurnPart: 1 / constantOf('market/Market.sol', 'ATTESTERS_BURN_SHARE'),
     silencePart: 1 / constantOf('market/Audit.sol', 'SILENCE_SHARE'),
     withheldPart: 1 / constantOf('market/Market.sol', 'WITHHELD_SHARE'),
     slicesCost: 0.8,

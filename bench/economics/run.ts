@@ -87,6 +87,48 @@ const stamps = [0.01, 1, 10, 100, 1000].map((tokens) => {
   )
   return { tokensASlice: tokens, seat: fixed.seat, honest: gainOf(lazy, 'honest'), lazy: gainOf(lazy, 'lazy') }
 })
+/** Whistleblowers that look at so many claims in a hundred, together. */
+const watchers = (looks: number): Strategy[] => [
+  { name: 'honest', share: 0.9, solving: { kind: 'honest' }, checking: { kind: 'honest' } },
+  { name: 'watch', share: 0.1, solving: { kind: 'honest' }, checking: { kind: 'honest' }, watching: looks / (0.1 * Math.min(nodes, 1000)) },
+]
+const watching = [10, 50, 100, 200, 256].flatMap((segments) =>
+  [0.5, 2].map((looks) => {
+    const parameters = { segments, auditFee: base.auditFee * (base.segments / segments) }
+    const gain = (farming: boolean): number =>
+      sweep(
+        parameters,
+        watchers(looks).map((s) => (s.name === 'honest' && farming ? { ...s, farming } : s)),
+      ).strategies.find((s) => s.name === 'watch')!.profitALook
+    return { segments, looks, gain: gain(false), amongFarmers: gain(true) }
+  }),
+)
+const decoys = [0, 8, 32, 64, 256, 1024].map((decoyOneIn) => {
+  const parameters = {
+    decoyOneIn,
+    verifierJackpot: (base.verifierJackpot / base.decoyOneIn) * decoyOneIn,
+    whistleJackpot: (base.whistleJackpot / base.decoyOneIn) * decoyOneIn,
+  }
+  const farmed = sweep(parameters, [
+    { name: 'honest', share: 0.5, solving: { kind: 'honest' }, checking: { kind: 'honest' } },
+    { name: 'farmer', share: 0.5, solving: { kind: 'honest' }, checking: { kind: 'honest' }, farming: true },
+  ])
+  return {
+    decoyOneIn,
+    honest: gainOf(farmed, 'honest'),
+    farmer: gainOf(farmed, 'farmer'),
+    shown: farmed.decoys / farmed.slices,
+    pool: farmed.pool,
+    lowestPool: farmed.lowestPool,
+    heldBack: farmed.heldBack / Math.max(1, farmed.heldBack + farmed.jackpots),
+  }
+})
+const quorums = [2, 3, 5, 8].map((k) => {
+  const parameters = { quorum: true, verifiers: k - 1, audited: base.segments }
+  const honest = sweep(parameters, against(skipper(1), 0))
+  const colluding = sweep(parameters, against(coalition, 0.5))
+  return { k, overhead: honest.overhead, coalition: gainOf(colluding, 'coalition'), caught: colluding.caught / colluding.forged }
+})
 const seconds = (performance.now() - started) / 1000
 
 const number = (x: number, digits = 3): string => x.toFixed(digits)
@@ -107,6 +149,9 @@ table(
 console.log(
   `forged claims ${all.forged}, convicted ${all.caught} (${number((100 * all.caught) / all.forged, 1)} %); work of everybody ÷ accepted honest work ${number(all.overhead)}`,
 )
+console.log(
+  `decoys shown ${all.decoys}, jackpots ${number(all.jackpots, 0)} (${number(all.heldBack, 0)} held back by the cap), lowest pool ${number(all.lowestPool, 0)}`,
+)
 console.log(`pool ${number(all.pool, 0)}, burnt ${number(all.burnt, 0)}, money in minus money out ${all.difference.toExponential(1)}\n`)
 console.log('One segment in ten forged, patiently, by one solver in twenty: the bond, in slice prices')
 table(
@@ -119,7 +164,7 @@ table(
   audits.map((a) => [`${a.audited}`, a.overhead, a.caught, a.honest, a.cheat]),
 )
 console.log(
-  'A coalition that forges everything and attests its own: its share of the nodes; then with one whistleblower in a hundred who re-runs a claim in fifty',
+  'A coalition that forges everything and attests its own: its share of the nodes; then with one whistleblower in a hundred who looks at one segment of a claim in fifty',
 )
 table(
   ['share', 'honest', 'coalition', 'caught', 'watched', 'caught'],
@@ -131,8 +176,24 @@ table(
   stamps.map((s) => [`${s.tokensASlice}`, s.seat, s.honest, s.lazy]),
 )
 
+console.log('Looking unasked at one segment: gain a look, by segments a slice and by looks a claim of all whistleblowers together')
+table(
+  ['segments', 'looks', 'gain a look', 'where every solver farms its own decoys'],
+  watching.map((w) => [`${w.segments}`, number(w.looks, 1), number(w.gain, 5), number(w.amongFarmers, 5)]),
+)
+console.log('Forced errors: one claim in so many; half of the nodes farm their own')
+table(
+  ['one in', 'honest', 'farmer', 'pool at the end', 'lowest', 'held back by the cap'],
+  decoys.map((d) => [`${d.decoyOneIn}`, number(d.honest, 4), number(d.farmer, 4), number(d.pool, 0), number(d.lowestPool, 0), d.heldBack]),
+)
+console.log('A quorum of k: work of everybody among honest nodes; and against a coalition of half of the nodes that forges everything')
+table(
+  ['k', 'overhead', 'coalition', 'caught'],
+  quorums.map((q) => [`${q.k}`, q.overhead, q.coalition, q.caught]),
+)
+
 if (values.json !== undefined)
   writeFileSync(
     values.json,
-    `${JSON.stringify({ simulated: true, seed, nodes, slices, seconds, parameters: base, all, bonds, audits, coalitions, stamps }, null, 1)}\n`,
+    `${JSON.stringify({ simulated: true, seed, nodes, slices, seconds, parameters: base, all, bonds, audits, coalitions, stamps, watching, decoys, quorums }, null, 1)}\n`,
   )
