@@ -107,7 +107,7 @@ test('a submitter that is killed goes on with the same task under the same limit
 
 test('what a budget has left decides who is asked next: the dear one is not, and what was not earned comes back', async () => {
   const home = await homeOf('frugal')
-  const run = train(home, '--patience', '1s', '--budget', '5', '--max-price', '500')
+  const run = train(home, '--patience', '1s', '--budget', '5', '--max-price', '500', '--offers', '2')
   const { taskId: id, escrowWei } = await heard(run, 'submitted')
   const taskId = BigInt(String(id))
   await heard(run, 'accepted-state')
