@@ -1,4 +1,4 @@
-// The char-GPT for 400 steps, cut as a long run would be.
+// The char-GPT for 800 steps, cut as a long run would be: one slice, many segments.
 import { shakespeare } from '@bitloom/model/recipes/shakespeare'
 
-export default () => ({ ...shakespeare, name: 'chargpt-400', cut: { stepsPerCheckpoint: 10, checkpointsPerSlice: 20, slices: 2 } })
+export default () => ({ ...shakespeare, name: 'chargpt-800', cut: { stepsPerCheckpoint: 10, checkpointsPerSlice: 80, slices: 1 } })

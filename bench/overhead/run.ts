@@ -1,5 +1,5 @@
 // What verification costs: the same job alone, then on a network of real processes at each assurance level; CPU time of everybody ÷ CPU time of training alone.
-//   npm run bench:overhead -- [--json FILE] [--job digits|chargpt|both] [--steps N]
+//   npm run bench:overhead -- [--json FILE] [--job digits|chargpt|both] [--steps N] [--levels 'none,spot,quorum 2']
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -11,10 +11,11 @@ import { parseArgs } from 'node:util'
 import { addReadings, KINDS, type NodePlan, type Readings, startEmbedded } from '@bitloom/node'
 
 const { values } = parseArgs({
-  options: { json: { type: 'string' }, job: { type: 'string', default: 'both' }, steps: { type: 'string' } },
+  options: { json: { type: 'string' }, job: { type: 'string', default: 'both' }, steps: { type: 'string' }, levels: { type: 'string' } },
 })
+const wanted = values.levels?.split(',')
 const MAIN = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url))
-const JOBS = { digits: 'an MLP on 9,003 digits, 100 epochs', chargpt: 'a char-GPT, 400 steps' } as const
+const JOBS = { digits: 'an MLP on 9,003 digits, 100 epochs', chargpt: 'a char-GPT, 800 steps' } as const
 type JobName = keyof typeof JOBS
 
 /** Runs a command of ours; its result line comes back. */
@@ -48,29 +49,45 @@ type Level = {
 
 /** One backend for everybody: CPU times are only comparable then. */
 const BACKEND = ['--backend', 'wasm'] as const
-const NODES: NodePlan[] = [
+const plan = (verifiers: number): NodePlan[] => [
   { name: 'solver', args: ['--role', 'solver', '--deposit', '20000', ...BACKEND] },
-  ...[1, 2, 3].map((n): NodePlan => ({ name: `verifier-${n}`, args: ['--role', 'verifier', '--deposit', '100', ...BACKEND] })),
+  ...Array.from(
+    { length: verifiers },
+    (_, n): NodePlan => ({ name: `verifier-${n + 1}`, args: ['--role', 'verifier', '--deposit', '100', ...BACKEND] }),
+  ),
 ]
+/** Each assurance level, its options, and the verifiers that stand ready. A quorum of eight is what a replication by seven verifiers costs. */
+const LEVELS = [
+  { level: 'none', args: ['--assurance', 'none'], verifiers: 1 },
+  { level: 'spot', args: ['--assurance', 'spot'], verifiers: 3 },
+  { level: 'full', args: ['--assurance', 'full'], verifiers: 3 },
+  { level: 'quorum 2', args: ['--assurance', 'quorum', '--quorum', '2'], verifiers: 3 },
+  { level: 'quorum 8', args: ['--assurance', 'quorum', '--quorum', '8'], verifiers: 8 },
+] as const
 
 /** Trains `recipe` at an assurance level with a solver that is past its probation; the CPU time of everybody. */
-async function onNetwork(recipe: string, assurance: string, length: readonly string[], local: Local): Promise<Level> {
+async function onNetwork(
+  recipe: string,
+  { level, args, verifiers }: (typeof LEVELS)[number],
+  length: readonly string[],
+  local: Local,
+): Promise<Level> {
   const dir = mkdtempSync(join(tmpdir(), 'bitloom-overhead-'))
   const stopped = new Map<string, Readings>()
   const start = () =>
     startEmbedded({
       dir,
       command: [process.execPath, MAIN],
-      nodes: NODES,
+      nodes: plan(verifiers),
       keep: true,
       onLine: (line) => {
         if (line.event === 'stopped') stopped.set(line.node, line.readings as Readings)
       },
     })
   const home = join(dir, 'submitter')
-  const train = (network: { networkFile: string; password: string }, args: readonly string[]): Promise<Trained> =>
+  const train = (network: { networkFile: string; password: string }, options: readonly string[]): Promise<Trained> =>
     bitloom<Trained>(
-      ['train', ...args, ...BACKEND, '--home', home, '--network', network.networkFile, '--yes', '--out', join(dir, 'out')],
+      ['train', ...options, ...BACKEND, '--home', home, '--network', network.networkFile, '--yes', '--out', join(dir, 'out')],
       network.password,
     )
   try {
@@ -82,14 +99,14 @@ async function onNetwork(recipe: string, assurance: string, length: readonly str
     const before = addReadings([...stopped.values()])
     const second = await start()
     const started = performance.now()
-    const trained = await train(second, [recipe, ...length, '--assurance', assurance])
+    const trained = await train(second, [recipe, ...length, ...args])
     const seconds = (performance.now() - started) / 1000
     await second.stop()
-    if (trained.root !== local.root) throw new Error(`${assurance}: the network came to ${trained.root}, alone it is ${local.root}`)
+    if (trained.root !== local.root) throw new Error(`${level}: the network came to ${trained.root}, alone it is ${local.root}`)
     const after = addReadings([...stopped.values(), trained.readings])
     const cpuMs = Object.fromEntries(KINDS.map((kind) => [kind, after[kind].cpuMs - before[kind].cpuMs]))
     const total = Object.values(cpuMs).reduce((a, b) => a + b, 0)
-    return { level: assurance, overhead: total / local.trainCpuMs, cpuMs, gasPerSlice: trained.gasPerSlice, seconds }
+    return { level, overhead: total / local.trainCpuMs, cpuMs, gasPerSlice: trained.gasPerSlice, seconds }
   } finally {
     rmSync(dir, { recursive: true, force: true, maxRetries: 5 })
   }
@@ -104,7 +121,10 @@ for (const job of (values.job === 'both' ? Object.keys(JOBS) : [values.job]) as 
   const alone = (): Promise<Local> => bitloom<Local>(['train', recipe, '--local', ...BACKEND, ...length, '--out', out])
   const first = await alone()
   const levels: Level[] = []
-  for (const assurance of ['none', 'spot', 'full']) levels.push(await onNetwork(recipe, assurance, length, first))
+  for (const level of LEVELS) {
+    if (wanted !== undefined && !wanted.includes(level.level)) continue
+    levels.push(await onNetwork(recipe, level, length, first))
+  }
   const last = await alone()
   rmSync(out, { recursive: true, force: true })
   const localCpuMs = (first.trainCpuMs + last.trainCpuMs) / 2
@@ -117,16 +137,14 @@ for (const job of (values.job === 'both' ? Object.keys(JOBS) : [values.job]) as 
   console.log(
     `\n${JOBS[job]}: ${first.steps} steps; alone ${(localCpuMs / 1000).toFixed(1)} s of CPU (${(first.trainCpuMs / 1000).toFixed(1)} before, ${(last.trainCpuMs / 1000).toFixed(1)} after)`,
   )
-  console.log('level   everybody ÷ alone   ÷ its own training   train  audit  hash   (shares of training alone)   gas a slice   seconds')
+  console.log('level     everybody ÷ alone   ÷ its own training   train  audit  hash   (shares of training alone)   gas a slice   seconds')
   for (const r of rows) {
     const share = (kind: string): string => ((r.cpuMs[kind] ?? 0) / localCpuMs).toFixed(3)
     console.log(
-      `${r.level.padEnd(7)} ${r.overhead.toFixed(3).padStart(17)}   ${r.inRun.toFixed(3).padStart(18)}   ${share('train')}  ${share('audit')}  ${share('hash')}${' '.repeat(27)}${String(r.gasPerSlice).padStart(12)}   ${r.seconds.toFixed(0).padStart(7)}`,
+      `${r.level.padEnd(9)} ${r.overhead.toFixed(3).padStart(17)}   ${r.inRun.toFixed(3).padStart(18)}   ${share('train')}  ${share('audit')}  ${share('hash')}${' '.repeat(27)}${String(r.gasPerSlice).padStart(12)}   ${r.seconds.toFixed(0).padStart(7)}`,
     )
   }
-  console.log(
-    'for comparison, by arithmetic: each of 7 verifiers re-runs everything 8.0; two replicas 2.0. Published: Gensyn’s simulation 1.46, OVIG 1.14',
-  )
+  console.log('a quorum of 8 is a replication by 7 verifiers. Published beside: Gensyn’s simulation 1.46, replication 2, OVIG 1.14')
   results.push({
     job,
     what: JOBS[job],

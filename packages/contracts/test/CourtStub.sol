@@ -108,7 +108,7 @@ contract CourtStub is IMarket, IStake, IAudit, IDecoys {
 
     // never called by the court
 
-    function bind(uint256, uint256, uint32, address) external pure {
+    function bind(uint256, uint256, uint32, address, bytes32) external pure {
         revert NotUsed();
     }
 

@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 
 import {Scene} from "./Scene.sol";
 import {Merkle} from "../src/dispute/Merkle.sol";
-import {Leaves} from "../src/market/Decoys.sol";
+import {Decoys, Leaves} from "../src/market/Decoys.sol";
 import {Moment} from "../src/market/Moment.sol";
 import {Spec, Task} from "../src/market/Types.sol";
 
@@ -82,8 +82,15 @@ abstract contract DecoyScene is Scene {
         uint256 last = leaves.length - 1;
         bytes32 root = Merkle.itemsRoot(leaves);
         bytes32[] memory proof = proofOf(leaves, last);
+        bytes32 anchorHash = anchorOf(taskId);
         vm.prank(task.solver);
-        return market.claim(taskId, task.accepted, root, states[last], commits[last], proof);
+        return market.claim(taskId, task.accepted, root, states[last], commits[last], anchorHash, proof);
+    }
+
+    function anchorOf(uint256 taskId) internal view override returns (bytes32) {
+        Task memory task = market.taskOf(taskId);
+        Decoys.Seal memory s = decoys.sealOf(taskId, task.accepted, task.solver);
+        return s.used || vm.getBlockNumber() > s.anchorBlock + 256 ? bytes32(0) : blockhash(s.anchorBlock);
     }
 
     /// A sealed claim that shows what its bit says.

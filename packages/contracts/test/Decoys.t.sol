@@ -91,7 +91,7 @@ contract DecoysTest is DecoyScene {
         vm.expectRevert(refusal);
         decoys.openTrue(claimId, SECRET, SECRET, SECRET);
         vm.expectRevert(refusal);
-        decoys.bind(claimId, 1, 0, solver);
+        decoys.bind(claimId, 1, 0, solver, 0);
         vm.expectRevert(refusal);
         decoys.payCatchers(claimId, new address[](0), 1);
         vm.expectRevert(abi.encodeWithSelector(Market.NotAllowed.selector, rival));
@@ -101,6 +101,32 @@ contract DecoysTest is DecoyScene {
         vm.stopPrank();
     }
 
+    function test_a_claim_says_which_hash_it_went_by() public {
+        uint256 taskId = startTask(decoySpec());
+        sealHonestly(taskId);
+        anchorWith(taskId, true);
+        Leaves memory l = leavesFor(taskId, 0);
+        bytes32[] memory proof = proofOf(treeOf(l.states, l.decoyCommits), 3);
+        bytes32 root = rootOf(l.states, l.decoyCommits);
+        bytes32 hash = anchorOf(taskId);
+        assertTrue(hash != 0);
+        // another branch of the chain decided otherwise
+        bytes32 other = keccak256("another block");
+        vm.expectRevert(abi.encodeWithSelector(Decoys.AnchorDiffers.selector, hash, other));
+        vm.prank(solver);
+        market.claim(taskId, 0, root, l.states[3], l.decoyCommits[3], other, proof);
+        vm.expectRevert(abi.encodeWithSelector(Decoys.AnchorDiffers.selector, hash, bytes32(0)));
+        vm.prank(solver);
+        market.claim(taskId, 0, root, l.states[3], l.decoyCommits[3], 0, proof);
+        // mined when the chain has forgotten the anchor: what shows a decoy must not become a plain claim
+        vm.roll(block.number + 300);
+        vm.expectRevert(abi.encodeWithSelector(Decoys.AnchorDiffers.selector, bytes32(0), hash));
+        vm.prank(solver);
+        market.claim(taskId, 0, root, l.states[3], l.decoyCommits[3], hash, proof);
+        claimTree(taskId, l.states, l.trueCommits);
+        assertEq(market.claimCount(), 1);
+    }
+
     function test_a_claim_needs_its_seal_and_the_seals_anchor() public {
         uint256 taskId = startTask(decoySpec());
         Leaves memory l = leavesFor(taskId, 0);
@@ -108,13 +134,13 @@ contract DecoysTest is DecoyScene {
         bytes32 root = rootOf(l.states, l.trueCommits);
         vm.expectRevert(abi.encodeWithSelector(Decoys.NotSealed.selector, taskId, 0, solver));
         vm.prank(solver);
-        market.claim(taskId, 0, root, l.states[3], l.trueCommits[3], proof);
+        market.claim(taskId, 0, root, l.states[3], l.trueCommits[3], 0, proof);
         sealHonestly(taskId);
         uint256 block_ = block.number;
         vm.roll(block_ + 1);
         vm.expectRevert(abi.encodeWithSelector(Randomness.AnchorAhead.selector, block_ + 1, block_ + 1));
         vm.prank(solver);
-        market.claim(taskId, 0, root, l.states[3], l.trueCommits[3], proof);
+        market.claim(taskId, 0, root, l.states[3], l.trueCommits[3], 0, proof);
         anchorWith(taskId, false);
         claimTree(taskId, l.states, l.trueCommits);
         assertEq(market.claimCount(), 1);

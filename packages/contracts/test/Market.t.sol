@@ -370,27 +370,27 @@ contract MarketTest is Scene {
         assertStage(claimId, Stage.Drawing);
         vm.expectRevert(abi.encodeWithSelector(Market.ClaimOpen.selector, taskId, claimId));
         vm.prank(solver);
-        market.claim(taskId, 0, c.root, c.endState, 0, new bytes32[](2));
+        market.claim(taskId, 0, c.root, c.endState, 0, 0, new bytes32[](2));
     }
 
     function test_refuses_claims_out_of_turn() public {
         uint256 taskId = submitTask(aSpec());
         vm.expectRevert(abi.encodeWithSelector(Market.WrongStatus.selector, taskId, TaskStatus.Offered));
         vm.prank(solver);
-        market.claim(taskId, 0, 0, 0, 0, new bytes32[](2));
+        market.claim(taskId, 0, 0, 0, 0, 0, new bytes32[](2));
         vm.prank(solver);
         market.confirm(taskId);
         vm.expectRevert(abi.encodeWithSelector(Market.NotSolver.selector, taskId, solver, rival));
         vm.prank(rival);
-        market.claim(taskId, 0, 0, 0, 0, new bytes32[](2));
+        market.claim(taskId, 0, 0, 0, 0, 0, new bytes32[](2));
         vm.expectRevert(abi.encodeWithSelector(Market.WrongSlice.selector, 1, 0));
         vm.prank(solver);
-        market.claim(taskId, 1, 0, 0, 0, new bytes32[](2));
+        market.claim(taskId, 1, 0, 0, 0, 0, new bytes32[](2));
         uint256 deadline = block.timestamp + 600;
         vm.warp(deadline + 1);
         vm.expectRevert(abi.encodeWithSelector(Market.TooLate.selector, deadline, deadline + 1));
         vm.prank(solver);
-        market.claim(taskId, 0, 0, 0, 0, new bytes32[](2));
+        market.claim(taskId, 0, 0, 0, 0, 0, new bytes32[](2));
     }
 
     function test_refuses_an_end_that_is_not_the_roots_last_leaf() public {
@@ -403,13 +403,13 @@ contract MarketTest is Scene {
         bytes32[] memory proof = proofOf(leaves, 2);
         vm.expectRevert(abi.encodeWithSelector(Market.EndNotInRoot.selector, root, leaves[2]));
         vm.prank(solver);
-        market.claim(taskId, 0, root, end, commit, proof);
+        market.claim(taskId, 0, root, end, commit, 0, proof);
         // the last leaf with a proof too short
         commit = sha256(abi.encodePacked(probeOf(taskId, 0, 3)));
         end = stateOf(taskId, 0, 3);
         vm.expectRevert(abi.encodeWithSelector(Market.EndNotInRoot.selector, root, leaves[3]));
         vm.prank(solver);
-        market.claim(taskId, 0, root, end, commit, new bytes32[](1));
+        market.claim(taskId, 0, root, end, commit, 0, new bytes32[](1));
     }
 
     // ---------------------------------------------------------------- settling

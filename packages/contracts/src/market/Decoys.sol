@@ -72,6 +72,8 @@ contract Decoys is IDecoys {
     error SealedAlready(uint256 taskId, uint256 slice, address solver);
     error NoDecoys(uint256 taskId);
     error NotSealed(uint256 taskId, uint256 slice, address solver);
+    /// Another hash decides than the one that the solver went by; 0: none, the claim is plain.
+    error AnchorDiffers(bytes32 decides, bytes32 given);
     error NothingToOpen(uint256 claimId);
     error NotNow(uint256 claimId, Stage stage);
     error NoDecoy(uint256 claimId);
@@ -136,16 +138,19 @@ contract Decoys is IDecoys {
     // ---------------------------------------------------------------- the market and the audit
 
     /// A claim is made: uses the solver's seal up and fixes the hash that decides. Waiting until the chain has forgotten the anchor makes the claim
-    /// plain: it can only avoid a decoy, never win one.
-    function bind(uint256 claimId, uint256 taskId, uint32 slice, address solver) external {
+    /// plain: it can only avoid a decoy, never win one. `anchorHash` is the hash that the solver went by, 0 for a plain claim: a claim that is mined
+    /// later than it was meant, or on another branch of the chain, is refused instead of showing what it must not.
+    function bind(uint256 claimId, uint256 taskId, uint32 slice, address solver, bytes32 anchorHash) external {
         if (msg.sender != address(market)) revert NotAllowed(msg.sender);
         Seal storage s = _seals[taskId][slice][solver];
         if (s.commitment == 0) revert NotSealed(taskId, slice, solver);
         bool plain = s.used || Randomness.isLost(s.anchorBlock);
+        bytes32 decides = plain ? bytes32(0) : Randomness.hashOf(s.anchorBlock);
+        if (anchorHash != decides) revert AnchorDiffers(decides, anchorHash);
         if (!plain) {
             Spec memory spec = market.specOf(taskId);
             Mask storage m = _masks[claimId];
-            m.anchorHash = Randomness.hashOf(s.anchorBlock);
+            m.anchorHash = decides;
             // Each round of drawing and sealing, and the disclosure.
             m.openBy = uint48(block.timestamp + 2 * MAX_ROUNDS * spec.sealSeconds + spec.discloseSeconds);
         }

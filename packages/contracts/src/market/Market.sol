@@ -169,7 +169,15 @@ contract Market is ITasks {
     }
 
     /// Claims a slice: `root` over its segments' end moments, the last of which holds `endState` and is proved by `proof`.
-    function claim(uint256 taskId, uint32 slice, bytes32 root, bytes32 endState, bytes32 probeCommit, bytes32[] calldata proof)
+    function claim(
+        uint256 taskId,
+        uint32 slice,
+        bytes32 root,
+        bytes32 endState,
+        bytes32 probeCommit,
+        bytes32 anchorHash,
+        bytes32[] calldata proof
+    )
         external
         returns (uint256 claimId)
     {
@@ -194,7 +202,7 @@ contract Market is ITasks {
             time: uint64(block.timestamp)
         });
         emit Claimed(taskId, claimId, msg.sender, slice, root, task.state, endState, probeCommit);
-        if (_specs[taskId].decoyOneIn != 0) decoys.bind(claimId, taskId, slice, msg.sender);
+        if (_specs[taskId].decoyOneIn != 0) decoys.bind(claimId, taskId, slice, msg.sender, anchorHash);
         audit.begin(claimId, _records[msg.sender].streak);
     }
 

@@ -226,8 +226,9 @@ interface IDocket is IAudit {
 
 /// What market and audit ask of the decoys.
 interface IDecoys {
-    /// The market: the claim is made under the solver's seal; reverts where there is none or its anchor block is not there yet.
-    function bind(uint256 claimId, uint256 taskId, uint32 slice, address solver) external;
+    /// The market: the claim is made under the solver's seal; reverts where there is none, its anchor block is not there yet, or its hash is not the one
+    /// that the solver went by.
+    function bind(uint256 claimId, uint256 taskId, uint32 slice, address solver, bytes32 anchorHash) external;
     /// Whether the claim's seal is opened, or there is nothing to open.
     function isOpen(uint256 claimId) external view returns (bool);
     /// The audit, of a claim that showed a decoy and is passed: who caught it, of so many places.

@@ -301,7 +301,10 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
   const swaps = options.cheat !== undefined && 'swap' in options.cheat
 
   /** The leaves to claim a slice by, and those that it will be about in the end; undefined where it has to be sealed first, or its seal to ripen. */
-  const leavesToShow = async (task: Task, spec: Spec): Promise<Pick<LeavesNote, 'leaves' | 'truth'> | undefined> => {
+  const leavesToShow = async (
+    task: Task,
+    spec: Spec,
+  ): Promise<(Pick<LeavesNote, 'leaves' | 'truth'> & { readonly anchorHash?: Hex | undefined }) | undefined> => {
     const real = leavesOf(notesOf(task.taskId, task.accepted, spec))
     if (spec.decoyOneIn === 0) return { leaves: real, truth: real }
     const masked = maskedOf(task.taskId, task.accepted, spec)
@@ -319,25 +322,26 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
     if (plain) return { leaves: real, truth: real }
     const show = toShow(masked, sealed, spec.decoyOneIn, head, anchorHash)
     if (show === 'wait' || (swaps && show === 'truth')) return undefined
-    return { leaves: masked[show], truth: masked.truth }
+    return { leaves: masked[show], truth: masked.truth, anchorHash }
   }
 
   const claim = async (task: Task): Promise<void> => {
     const spec = await getSpec(bitloom, task.taskId)
     const shown = await leavesToShow(task, spec)
     if (!shown) return
-    const { leaves } = shown
+    const { leaves, truth, anchorHash } = shown
     const tree = treeOf(leaves)
     const last = leaves.at(-1)!
     const root = toHex(rootOf(tree))
     // the leaves are published under the claim's root before the claim exists, so that nobody ever has to wait for them
-    store.put('leaves', root, { taskId: String(task.taskId), slice: task.accepted, ...shown } satisfies LeavesNote)
+    store.put('leaves', root, { taskId: String(task.taskId), slice: task.accepted, leaves, truth } satisfies LeavesNote)
     await claimSlice(bitloom, {
       taskId: task.taskId,
       slice: task.accepted,
       root,
       endState: last.stateRoot,
       probeCommit: last.probeCommit,
+      anchorHash,
       proof: proofOf(tree, leaves.length - 1).map(toHex),
     })
   }

@@ -117,7 +117,12 @@ export const settleTask = (bitloom: Bitloom, taskId: bigint): Promise<Transactio
 export const missDeadline = (bitloom: Bitloom, taskId: bigint): Promise<TransactionReceipt> =>
   bitloom.send('Market', 'missDeadline', [taskId])
 
-/** Claims a slice: the root over its segments' end moments, and the proof that the last of them holds `endState`. */
+const NO_ANCHOR: Hex = `0x${'00'.repeat(32)}`
+
+/**
+ * Claims a slice: the root over its segments' end moments, and the proof that the last of them holds `endState`; where the slice was sealed and its
+ * anchor is not forgotten, the anchor's hash that it went by (refused where the chain has another).
+ */
 export const claimSlice = (
   bitloom: Bitloom,
   claim: {
@@ -126,7 +131,16 @@ export const claimSlice = (
     readonly root: Hex
     readonly endState: Hex
     readonly probeCommit: Hex
+    readonly anchorHash?: Hex | undefined
     readonly proof: readonly Hex[]
   },
 ): Promise<TransactionReceipt> =>
-  bitloom.send('Market', 'claim', [claim.taskId, claim.slice, claim.root, claim.endState, claim.probeCommit, claim.proof])
+  bitloom.send('Market', 'claim', [
+    claim.taskId,
+    claim.slice,
+    claim.root,
+    claim.endState,
+    claim.probeCommit,
+    claim.anchorHash ?? NO_ANCHOR,
+    claim.proof,
+  ])
