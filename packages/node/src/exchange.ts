@@ -72,7 +72,11 @@ export function receiveBundles(services: Services, onBundle: (bundle: Bundle) =>
   )
 }
 
-/** Asks `first`, then every connected peer, until one answers with a value. */
+/** Who does not answer gets this long before the next is asked beside it; so many are asked at once at most. */
+const HEAD_START_MS = 1_000
+const ASKED_AT_ONCE = 4
+
+/** Asks `first`, then every connected peer, until one answers with a value; a silent one keeps nobody waiting. */
 async function askAround<T>(
   services: Services,
   name: string,
@@ -81,15 +85,30 @@ async function askAround<T>(
   first: readonly string[],
   good: (value: T) => boolean,
 ): Promise<T | undefined> {
-  const asked = new Set<string>()
-  for (const peer of [...first, ...services.peers.connected()]) {
-    const id = peer.split('/p2p/').at(-1)!
-    if (asked.has(id)) continue
-    asked.add(id)
-    const reply = await services.peers.request(peer, name, body, { validate })
-    if (reply.ok && good(reply.value)) return reply.value
-  }
-  return undefined
+  const idOf = (peer: string): string => peer.split('/p2p/').at(-1)!
+  const left = [...first, ...services.peers.connected()].filter((peer, i, all) => all.findIndex((p) => idOf(p) === idOf(peer)) === i)
+  return new Promise((resolve, reject) => {
+    const waiting: NodeJS.Timeout[] = []
+    let lanes = 0
+    const end = (value?: T): void => {
+      for (const timer of waiting) clearTimeout(timer)
+      left.length = 0
+      resolve(value)
+    }
+    const lane = async (): Promise<void> => {
+      lanes++
+      for (let peer = left.shift(); peer !== undefined; peer = left.shift()) {
+        const reply = await services.peers.request(peer, name, body, { validate })
+        if (reply.ok && good(reply.value)) return end(reply.value)
+      }
+      if (--lanes === 0) end()
+    }
+    const start = (): void => {
+      if (left.length > 0 || lanes === 0) void lane().catch(reject)
+    }
+    start()
+    for (let i = 1; i < ASKED_AT_ONCE; i++) waiting.push(setTimeout(start, i * HEAD_START_MS))
+  })
 }
 
 /** A task's bundle, from whoever has it and `may` accepts: a task handed on has several, and a stranger's may be wrong. */
