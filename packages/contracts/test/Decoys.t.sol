@@ -513,6 +513,17 @@ contract DecoysTest is DecoyScene {
         assertEq(decoys.sealedUntil(claimId), block.timestamp, "opened");
     }
 
+    /// Else a liar whose clock has run out would open before `timeout` is mined, and think for as long again.
+    function test_opening_too_late_winds_no_clock_up_again() public {
+        uint256 claimId = sealedSlice(startTask(decoySpec()), false);
+        uint256 openBy = decoys.sealedUntil(claimId);
+        toDisclosing(claimId);
+        contestAs(challenger, claimId);
+        vm.warp(openBy + 1000);
+        openAs(claimId, false);
+        assertEq(decoys.sealedUntil(claimId), openBy);
+    }
+
     /// An audit that never comes to disclosing does not cost an honest solver its defence.
     function test_a_stuck_audit_lets_a_decoy_be_opened_before_its_clocks_start() public {
         uint256 taskId = startTask(decoySpec());

@@ -180,11 +180,11 @@ contract Decoys is IDecoys {
 
     // ---------------------------------------------------------------- views
 
-    /// Until when disputes about a claim stand still (its first answer is not due): its opening, or the time by which it must be opened; 0 where
-    /// there is no seal.
+    /// Until when disputes about a claim stand still (its first answer is not due): its opening, or the time by which it must be opened, whichever is
+    /// sooner, so that opening late winds no clock up again; 0 where there is no seal.
     function sealedUntil(uint256 claimId) external view returns (uint256) {
         Mask storage m = _masks[claimId];
-        return m.opened ? m.openedAt : m.openBy;
+        return m.opened && m.openedAt < m.openBy ? m.openedAt : m.openBy;
     }
 
     /// Whether the claim's seal is opened, or there is nothing to open.
