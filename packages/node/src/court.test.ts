@@ -61,3 +61,16 @@ test('a block read twice reveals nothing twice, and what the chain has replaced 
   court.onEvent({ ...events[3]!, blockNumber: 13n })
   assert.equal(court.revealsIn(4n).length, 3)
 })
+
+test('a game whose challenge the chain has replaced is known no more, until it is told again', () => {
+  const store = openStore(':memory:')
+  const court = openCourt({ account: { address: me } } as unknown as Bitloom, store)
+  for (const event of [...gameOf(5n, other, 9n), ...gameOf(6n, other, 12n)]) court.onEvent(event)
+  court.rewind(12n)
+  assert.deepEqual(
+    store.list('games').map(({ key }) => key),
+    ['7/5'],
+  )
+  court.onEvent(gameOf(6n, other, 13n)[0]!)
+  assert.equal(store.list('games').length, 2)
+})

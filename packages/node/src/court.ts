@@ -66,7 +66,7 @@ type GameNote = { readonly gameId: string; readonly claimId: string; readonly bl
 /** The disputes of the network as the log tells them, on disk: which games there are, and what was revealed in those that this node plays as challenger. */
 export type Court = {
   readonly onEvent: (event: ChainEvent) => void
-  /** Forgets what was revealed from this block on: the chain has replaced it, and tells it anew. */
+  /** Forgets which games were opened and what was revealed from this block on: the chain has replaced it, and tells it anew. */
   readonly rewind: (block: bigint) => void
   /** Games about a claim, read from the chain; closed ones too. */
   readonly gamesAbout: (claimId: bigint) => Promise<Quarrel[]>
@@ -115,6 +115,9 @@ export function openCourt(bitloom: Bitloom, store: Store): Court {
       store.put(reveals(gameId), `${placeOf(blockNumber)}/${String(logIndex).padStart(6, '0')}`, { level, values })
     },
     rewind: (block) => {
+      // a number may be another game's now, about another claim: those that still stand are told again
+      for (const { key, value } of store.list<GameNote>('games'))
+        if (value.block !== undefined && BigInt(value.block) >= block) store.delete('games', key)
       for (const { key: gameId } of store.list('own-games'))
         for (const { key } of store.list(reveals(gameId))) if (key >= placeOf(block)) store.delete(reveals(gameId), key)
     },

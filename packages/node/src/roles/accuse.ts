@@ -1,9 +1,9 @@
 // One side of a dispute: opens it, points at the first thing that its own run does not bear out, down to one scalar, and takes its bond back where it is moot.
 
-import { challengerMove, claimTree, differs } from '@bitloom/dispute'
+import { challengerMove, claimTree, differs, packGame } from '@bitloom/dispute'
 import { fromHex, proofOf, toHex } from '@bitloom/graph'
 import { type Claim, challenge, challengeBondWei, freeOf, getSpec, RevertError, withdrawMoot } from '@bitloom/sdk'
-import { type Court, play, type Quarrel, viewOf } from '../court.ts'
+import { type Court, playIn, type Quarrel, viewOf } from '../court.ts'
 import { leafMoment } from '../exchange.ts'
 import type { Services } from '../services.ts'
 import type { Inspector } from './inspect.ts'
@@ -74,10 +74,10 @@ export function openAccuser(services: Services, court: Court, inspector: Inspect
         }),
       })
       if (answer && !answer.case) log('no-case', { claimId, gameId })
-      else if (answer?.move) await play(bitloom, gameId, answer.move)
+      else if (answer?.move) await playIn(bitloom, gameId, packGame(quarrel.game), answer.move)
     },
     drop: async (claimId, quarrels) => {
-      for (const q of quarrels) if (isMoot(store, q.gameId) && !tried.has(q.gameId)) await withdraw(claimId, q)
+      for (const q of quarrels) if (isMoot(store, q) && !tried.has(q.gameId)) await withdraw(claimId, q)
     },
     leave: async (claimId, quarrels) => {
       replays.forget((segment) => segment.startsWith(`${name} ${claimId} `))

@@ -1,6 +1,6 @@
 // Carries out what solver.ts decides: fetches, trains, claims, discloses, defends. Everything that matters is on disk before it is acted upon.
 
-import { claimTree, elementOf, type Lie, probeCommit, solverMove } from '@bitloom/dispute'
+import { claimTree, elementOf, type Lie, packGame, probeCommit, solverMove } from '@bitloom/dispute'
 import { fromHex, proofOf, rootOf, sha256, sizeOf, toBytes, toHex } from '@bitloom/graph'
 import {
   type ChainEvent,
@@ -32,7 +32,7 @@ import {
 } from '@bitloom/sdk'
 import type { Hex } from 'viem'
 import { type Bundle, type Contents, contentsKey, fetchContents, rootsRoot } from '../bundle.ts'
-import { type Court, play, viewOf } from '../court.ts'
+import { type Court, play, playIn, viewOf } from '../court.ts'
 import { type Book, findBundle, type Leaf, receiveBundles, startsFrom, wantsId } from '../exchange.ts'
 import type { Request, Verdict } from '../policy.ts'
 import type { Services } from '../services.ts'
@@ -420,7 +420,8 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
       },
       answer: (known) => solverMove(quarrel.game, known),
     })
-    if (move) await play(bitloom, gameId, move)
+    // in the game that it answers, not in what the game is by now: the contract looks at no value of a bisection
+    if (move) await playIn(bitloom, gameId, packGame(quarrel.game), move)
   }
 
   const fetching = new Map<bigint, Promise<void>>()
