@@ -6,7 +6,7 @@ import { lastReads } from './interpret.ts'
 import { chunksOf, depthOf } from './merkle.ts'
 import { sizeOf } from './shape.ts'
 
-/** Children that one move of a dispute reveals: bisect and descend share it. */
+/** Children that one move of a dispute reveals at least where as many are left (dispute/position.ts): what is counted with it is an upper bound. */
 export const ARITY = 32
 
 export type Cost = {

@@ -11,13 +11,13 @@ library SpecLimits {
     /// Every verifier re-runs the whole slice; the claim stands when all agree.
     uint8 internal constant QUORUM = 3;
 
-    /// Five bisections of arity 32 reach any step of a segment.
+    /// Four bisections of 64 parts reach any step of a segment.
     uint256 internal constant MAX_STEPS_PER_CHECKPOINT = 1 << 24;
     /// A whole audit deals and discloses every segment of a slice in one transaction each: a few million gas at 256.
     uint256 internal constant MAX_CHECKPOINTS = 256;
     /// Far above any training run; keeps step numbers below 2^53, which every client can count.
     uint256 internal constant MAX_SLICES = 1 << 20;
-    /// Four descents of arity 32 reach any expr of a trace.
+    /// Four descents of five levels reach any expr of a trace.
     uint256 internal constant MAX_EXPRS = 1 << 20;
     /// State and data slots: as many tensors as a large model has, a hundredfold.
     uint256 internal constant MAX_SLOTS = 1 << 16;
