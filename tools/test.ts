@@ -38,4 +38,4 @@ run(
   ...files('packages/*/src/**/*.test.ts', 'test/{conformance,fuzz,browser}/*.test.ts'),
 )
 for (const example of files('examples/*.ts')) run(`example ${example}`, 'node', example)
-run('end to end', 'node', '--test', HANGS, '--test-concurrency=1', '--test-reporter=spec', ...files('test/{e2e,chaos,depth}/*.test.ts'))
+run('end to end', 'node', '--test', HANGS, '--test-concurrency=2', '--test-reporter=spec', ...files('test/{e2e,chaos,depth}/*.test.ts'))
