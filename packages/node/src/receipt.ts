@@ -194,7 +194,7 @@ const amountsOf = ({ solverWei, verifiersWei, decoy }: AcceptedSlice): string[] 
 async function readEndProof(bitloom: Bitloom, hash: Hash): Promise<Hex[]> {
   const { input } = await bitloom.chain.getTransaction({ hash })
   const { args } = decodeFunctionData({ abi: fullAbi('Market'), data: input })
-  return args?.[5] as Hex[]
+  return args?.at(-1) as Hex[]
 }
 
 /** `Verdict.Same` of Types.sol. */
