@@ -74,5 +74,6 @@ test('the lie of one slice is convicted, and every accepted slice was run whole 
   )
   const whole = 2 * 3 * shape.steps * shape.segments
   const ran = steps.reduce((a, b) => a + b, 0)
-  assert.ok(ran > whole && ran <= whole + 2 * shape.steps * shape.segments, `${ran} steps; ${whole} for the accepted slices alone`)
+  // no upper bound: a check that is interrupted (data not there yet, a node that starts again) begins its segment anew
+  assert.ok(ran > whole, `${ran} steps; ${whole} for the accepted slices alone`)
 })
