@@ -346,7 +346,7 @@ export function openSolver(services: Services, court: Court, options: SolverOpti
     })
   }
 
-  /** Opens the seal of a claim, if it has one: before its disclosure, or as soon as a decoy is challenged. */
+  /** Opens the seal of a claim, if it has one: before its disclosure, or, of a decoy, in the last moment where the audit never gets there. */
   const openSeal = async (task: Task): Promise<void> => {
     const spec = await getSpec(bitloom, task.taskId)
     if (spec.decoyOneIn === 0) return
